@@ -2,5 +2,9 @@
 //! is known here, and nothing is read or written.
 
 pub mod ast;
+mod draft;
+mod fault;
+mod lex;
+mod split;
 
 pub use ast::Ast;
