@@ -1,0 +1,14 @@
+//! Data: tables (polars dataframes; every polars call of the program is in here), reading and
+//! writing them, operations and splits, tokenizers, tokens and batches. Nothing here knows of
+//! steps, programs or models.
+
+mod column;
+mod error;
+mod labels;
+pub mod read;
+mod table;
+
+pub use column::{ColumnData, ColumnType};
+pub use error::{DataError, Fault, Result};
+pub use labels::{IGNORED, Labels, Targets, sort_names};
+pub use table::{Origin, ROLES, Table, Tables, no_column};

@@ -1,0 +1,551 @@
+//! From raw columns to tables: roles, types of untyped cells, missing values, labels, row ids.
+
+use super::raw::{Raw, RawColumn};
+use super::{ColumnRef, Missing, ReadOptions, format_of};
+use crate::base::suggest;
+use crate::data::column::{ColumnData, ColumnType};
+use crate::data::error::{DataError, Fault, Result};
+use crate::data::labels::{Labels, is_missing, unknown_label};
+use crate::data::table::{Origin, ROLES, Table, Tables, no_column};
+use std::path::PathBuf;
+
+/// A file, and how messages name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub name: String,
+}
+
+impl From<PathBuf> for SourceFile {
+    fn from(path: PathBuf) -> Self {
+        let name = path.display().to_string();
+        Self { path, name }
+    }
+}
+
+/// What reading found beside the tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadReport {
+    /// Rows that `missing = drop` left out, for each table.
+    pub dropped: Vec<(String, u64)>,
+    /// Things that are no errors and that a user wants to know.
+    pub notes: Vec<String>,
+}
+
+/// Reads one table from files that follow each other.
+pub fn read_table(files: &[SourceFile], options: &ReadOptions) -> Result<Table> {
+    let sources = [("table".to_string(), files.to_vec())];
+    let (mut tables, _) = read_tables(&sources, options)?;
+    tables
+        .swap_remove("table")
+        .ok_or_else(|| DataError::new(Fault::NotFound, "there is no file to read"))
+}
+
+/// Reads named tables that belong together: their label names are found over all of them.
+pub fn read_tables(
+    sources: &[(String, Vec<SourceFile>)],
+    options: &ReadOptions,
+) -> Result<(Tables, ReadReport)> {
+    let mut parts = Vec::with_capacity(sources.len());
+    for (name, files) in sources {
+        let mut gathered = Gathered::default();
+        for file in files {
+            let left = options.limit.map(|limit| limit.saturating_sub(gathered.raw.rows()));
+            if left == Some(0) {
+                break;
+            }
+            let format = format_of(&file.path, options)
+                .map_err(|error| DataError { file: Some(file.name.clone()), ..error })?;
+            gathered.add((format.read)(&file.path, &file.name, options, left)?, &file.name)?;
+        }
+        parts.push((name.clone(), gathered));
+    }
+    finish(parts, options)
+}
+
+/// The rows of the files of one source.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub raw: Raw,
+    pub origin: Origin,
+}
+
+impl Gathered {
+    /// Puts a file's rows behind those that are there. Columns go together by name.
+    pub fn add(&mut self, mut raw: Raw, file: &str) -> Result<()> {
+        let number = self.origin.files.len() as u32;
+        self.origin.files.push(file.to_string());
+        self.origin.places.extend(raw.lines.iter().map(|line| (number, *line)));
+        if number == 0 {
+            self.raw = raw;
+            return Ok(());
+        }
+        let first = self.origin.files.first().cloned().unwrap_or_default();
+        let unmatched = raw.names.iter().find(|name| !self.raw.names.contains(name));
+        if let Some(name) = unmatched {
+            return Err(DataError::new(
+                Fault::Column,
+                format!("the file has a column `{name}`, which {first} has not"),
+            )
+            .file(file)
+            .subject(name));
+        }
+        for (name, column) in self.raw.names.iter().zip(self.raw.columns.iter_mut()) {
+            let Some(at) = raw.names.iter().position(|found| found == name) else {
+                return Err(DataError::new(
+                    Fault::Column,
+                    format!("the file has no column `{name}`, which {first} has"),
+                )
+                .file(file)
+                .subject(name));
+            };
+            let more = std::mem::replace(&mut raw.columns[at], RawColumn::Cells(Vec::new()));
+            column.append(more, name, file)?;
+        }
+        self.raw.lines.append(&mut raw.lines);
+        Ok(())
+    }
+
+    fn at(&self, row: usize, error: DataError) -> DataError {
+        let place = self.origin.places.get(row);
+        match place.and_then(|(file, line)| Some((self.origin.files.get(*file as usize)?, *line))) {
+            Some((file, line)) => error.file(file).line(u64::from(line)),
+            None => error,
+        }
+    }
+}
+
+/// Roles whose values are text.
+const TEXT_ROLES: &[&str] = &[
+    "text", "text_pair", "question", "context", "prompt", "completion", "chosen", "rejected",
+    "source", "target",
+];
+
+/// Roles that may be empty without anything being wrong.
+const OPTIONAL_ROLES: &[&str] = &["id", "group"];
+
+/// Makes tables of what the files hold.
+pub(super) fn finish(
+    parts: Vec<(String, Gathered)>,
+    options: &ReadOptions,
+) -> Result<(Tables, ReadReport)> {
+    let mut report = ReadReport::default();
+    let mut typed: Vec<(String, Gathered, Vec<(String, ColumnData)>)> = Vec::new();
+    for (name, mut gathered) in parts {
+        let columns = roles(&mut gathered, options, &mut report)?;
+        typed.push((name, gathered, columns));
+    }
+    if let Some(names) = &options.labels {
+        for (_, gathered, columns) in &mut typed {
+            for (_, data) in columns.iter_mut().filter(|(name, _)| name == "label") {
+                *data = named(data, names).map_err(|(row, error)| gathered.at(row, error))?;
+            }
+        }
+    } else {
+        agree(&mut typed);
+    }
+    let label_columns: Vec<&ColumnData> = typed
+        .iter()
+        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
+        .map(|(_, data)| data)
+        .collect();
+    let labels = Labels::of(&label_columns, options.labels.as_deref())?;
+
+    let mut tables = Tables::new();
+    for (name, gathered, mut columns) in typed {
+        let rows = gathered.raw.rows();
+        let kept = kept_rows(&gathered, &mut columns, options)?;
+        if !columns.iter().any(|(name, _)| name == "id") {
+            let numbers = (0..rows as i64).map(Some).collect();
+            columns.push(("id".to_string(), ColumnData::Int(numbers)));
+        }
+        let has_label = columns.iter().any(|(name, _)| name == "label");
+        let plain = Table::from_columns(columns)?;
+        let own = if has_label { labels.clone() } else { Labels::Unknown };
+        let mut table = Table::from_frame(plain.frame, own, gathered.origin);
+        if let Some(kept) = kept {
+            report.dropped.push((name.clone(), (rows - kept.len()) as u64));
+            table = table.take(&kept)?;
+        }
+        tables.insert(name, table);
+    }
+    missing_classes(&tables, &labels, &mut report);
+    Ok((tables, report))
+}
+
+/// Gives columns the names of their roles and untyped cells a type.
+fn roles(
+    gathered: &mut Gathered,
+    options: &ReadOptions,
+    report: &mut ReadReport,
+) -> Result<Vec<(String, ColumnData)>> {
+    let names = gathered.raw.names.clone();
+    let file = gathered.origin.files.first().cloned().unwrap_or_default();
+    let mut taken = vec![false; names.len()];
+    let mut columns: Vec<(String, usize)> = Vec::new();
+    for (role, column) in &options.columns {
+        let at = match column {
+            ColumnRef::Name(wanted) => names.iter().position(|name| name == wanted).ok_or_else(|| {
+                let mut error = no_column(wanted, names.iter().map(String::as_str)).file(&file);
+                if !options.has_header() {
+                    error = error.help("the file is read without a header: give the column by its number, counted from 0");
+                }
+                error.subject(role)
+            })?,
+            ColumnRef::Number(number) => {
+                if *number >= names.len() {
+                    return Err(DataError::new(
+                        Fault::Column,
+                        format!("there is no column {number}; there are {}, counted from 0", names.len()),
+                    )
+                    .file(&file)
+                    .subject(role));
+                }
+                *number
+            }
+        };
+        if let Some(slot) = taken.get_mut(at) {
+            *slot = true;
+        }
+        columns.push((role.clone(), at));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if taken.get(at).copied().unwrap_or(false) {
+            continue;
+        }
+        if let Some((role, other)) = columns.iter().find(|(role, _)| role == name) {
+            let other = names.get(*other).cloned().unwrap_or_default();
+            return Err(DataError::new(
+                Fault::Column,
+                format!("the file's own column `{name}` and `{other}`, which is mapped to it, would have one name"),
+            )
+            .file(&file)
+            .subject(role)
+            .help(format!("give the own column a name too: `columns = {{ {name} = …, other_{name} = \"{name}\" }}`")));
+        }
+        columns.push((name.clone(), at));
+    }
+    let mut typed = Vec::with_capacity(columns.len());
+    for (name, at) in columns {
+        let Some(raw) = gathered.raw.columns.get(at) else { continue };
+        let data = match raw {
+            RawColumn::Cells(cells) => type_cells(&name, cells, options)
+                .map_err(|(row, error)| gathered.at(row, error))?,
+            RawColumn::Typed(data) => as_role(&name, data.clone(), options).map_err(|error| error.file(&file))?,
+            RawColumn::Unread(what) if ROLES.contains(&name.as_str()) => {
+                return Err(DataError::new(
+                    Fault::Column,
+                    format!("column `{name}` holds {what}, which is not read"),
+                )
+                .file(&file)
+                .subject(&name)
+                .help("store it as text, integers, floats, booleans, or lists of these"));
+            }
+            RawColumn::Unread(what) => {
+                report.notes.push(format!("{file}: column `{name}` is left out, it holds {what}"));
+                continue;
+            }
+        };
+        typed.push((name, data));
+    }
+    gathered.raw.columns.clear();
+    Ok(typed)
+}
+
+/// A number that is written as a number and nothing else: `1`, `-2`; not `007`, which is a name.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    if plain { text.parse().ok() } else { None }
+}
+
+fn float(text: &str) -> Option<f64> {
+    let first = text.bytes().find(|byte| !matches!(byte, b'-' | b'+' | b'.'))?;
+    if !first.is_ascii_digit() {
+        return None; // `nan` and `infinity` are words here
+    }
+    let digits = text.trim_start_matches(['-', '+']);
+    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn type_cells(
+    name: &str,
+    cells: &[Option<String>],
+    options: &ReadOptions,
+) -> Result<ColumnData, (usize, DataError)> {
+    if TEXT_ROLES.contains(&name) {
+        return Ok(ColumnData::Text(cells.to_vec()));
+    }
+    if name == "label" && let Some(separator) = &options.label_separator {
+        return Ok(split_labels(cells.iter().map(Option::as_deref), separator));
+    }
+    let every = |test: fn(&str) -> bool| cells.iter().flatten().all(|cell| test(cell.trim()));
+    let any = cells.iter().any(Option::is_some);
+    if !any {
+        return Ok(ColumnData::Text(cells.to_vec()));
+    }
+    if every(|cell| integer(cell).is_some()) {
+        return Ok(ColumnData::Int(each(cells, integer)));
+    }
+    if every(|cell| float(cell).is_some()) {
+        return Ok(ColumnData::Float(each(cells, float)));
+    }
+    if name == "label" {
+        // Among fractions a word is a fault, not a class.
+        let filled = cells.iter().flatten().count();
+        let numbers = cells.iter().flatten().filter(|cell| float(cell.trim()).is_some()).count();
+        let fractions =
+            cells.iter().flatten().any(|cell| float(cell.trim()).is_some() && cell.contains('.'));
+        if fractions && numbers * 10 >= filled * 9 {
+            let bad = cells.iter().position(|cell| {
+                cell.as_deref().is_some_and(|cell| float(cell.trim()).is_none())
+            });
+            if let Some(row) = bad {
+                let found = cells.get(row).cloned().flatten().unwrap_or_default();
+                return Err((
+                    row,
+                    DataError::new(
+                        Fault::Label,
+                        format!("the label `{found}` is not a number, as the other labels are"),
+                    ),
+                ));
+            }
+        }
+        return Ok(ColumnData::Text(
+            cells.iter().map(|cell| cell.as_ref().map(|cell| cell.trim().to_string())).collect(),
+        ));
+    }
+    if every(|cell| cell.eq_ignore_ascii_case("true") || cell.eq_ignore_ascii_case("false")) {
+        return Ok(ColumnData::Bool(each(cells, |cell| Some(cell.eq_ignore_ascii_case("true")))));
+    }
+    Ok(ColumnData::Text(cells.to_vec()))
+}
+
+fn each<T>(cells: &[Option<String>], read: fn(&str) -> Option<T>) -> Vec<Option<T>> {
+    cells.iter().map(|cell| cell.as_deref().and_then(|cell| read(cell.trim()))).collect()
+}
+
+/// Several labels in one cell. An empty cell has none.
+fn split_labels<'a>(cells: impl Iterator<Item = Option<&'a str>>, separator: &str) -> ColumnData {
+    let lists: Vec<Vec<String>> = cells
+        .map(|cell| {
+            cell.unwrap_or_default()
+                .split(separator)
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_string)
+                .collect()
+        })
+        .collect();
+    let numbers: Option<Vec<Option<Vec<i64>>>> = lists
+        .iter()
+        .map(|list| list.iter().map(|part| integer(part)).collect::<Option<Vec<i64>>>().map(Some))
+        .collect();
+    match numbers {
+        Some(numbers) => ColumnData::Ints(numbers),
+        None => ColumnData::Texts(lists.into_iter().map(Some).collect()),
+    }
+}
+
+/// Makes a typed column fit its role.
+fn as_role(name: &str, data: ColumnData, options: &ReadOptions) -> Result<ColumnData> {
+    if TEXT_ROLES.contains(&name) {
+        return match data {
+            ColumnData::Text(_) => Ok(data),
+            ColumnData::Int(values) => Ok(ColumnData::Text(shown(values))),
+            ColumnData::Float(values) => Ok(ColumnData::Text(shown(values))),
+            // Summaries have several sources and targets: the task that reads them says which.
+            ColumnData::Texts(_) if matches!(name, "source" | "target") => Ok(data),
+            other => Err(DataError::new(
+                Fault::Column,
+                format!("column `{name}` holds {}, not text", other.column_type()),
+            )
+            .subject(name)),
+        };
+    }
+    if name == "label" {
+        return Ok(match (data, &options.label_separator) {
+            (ColumnData::Text(values), Some(separator)) => {
+                split_labels(values.iter().map(Option::as_deref), separator)
+            }
+            (ColumnData::Int(values), Some(_)) => {
+                ColumnData::Ints(values.into_iter().map(|value| Some(value.into_iter().collect())).collect())
+            }
+            (ColumnData::Bool(values), _) => ColumnData::Text(shown(values)),
+            (data, _) => data,
+        });
+    }
+    Ok(data)
+}
+
+fn shown<T: ToString>(values: Vec<Option<T>>) -> Vec<Option<String>> {
+    values.into_iter().map(|value| value.map(|value| value.to_string())).collect()
+}
+
+/// Replaces labels by their declared names: a value that is a name stays, an integer k is name k.
+fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (usize, DataError)> {
+    let check = |row: usize, name: &String| -> Result<(), (usize, DataError)> {
+        match names.contains(name) {
+            true => Ok(()),
+            false => Err((row, unknown_label(name, names))),
+        }
+    };
+    let of_number = |row: usize, number: i64| -> Result<String, (usize, DataError)> {
+        usize::try_from(number).ok().and_then(|at| names.get(at)).cloned().ok_or_else(|| {
+            let error = DataError::new(
+                Fault::Label,
+                format!("the label {number} has no name: `labels` names {}, counted from 0", names.len()),
+            );
+            (row, error)
+        })
+    };
+    // Names that are numbers themselves ("1" … "5") are meant as such where they cover the column.
+    let are_names = |mut numbers: Box<dyn Iterator<Item = i64> + '_>| {
+        numbers.all(|number| names.contains(&number.to_string()))
+    };
+    match data {
+        ColumnData::Text(values) => {
+            for (row, value) in values.iter().enumerate() {
+                if let Some(name) = value {
+                    check(row, name)?;
+                }
+            }
+            Ok(data.clone())
+        }
+        ColumnData::Texts(values) => {
+            for (row, list) in values.iter().enumerate() {
+                for name in list.iter().flatten() {
+                    check(row, name)?;
+                }
+            }
+            Ok(data.clone())
+        }
+        ColumnData::Int(values) => {
+            if are_names(Box::new(values.iter().flatten().copied())) {
+                return Ok(ColumnData::Text(shown(values.clone())));
+            }
+            let mut out = Vec::with_capacity(values.len());
+            for (row, value) in values.iter().enumerate() {
+                out.push(value.map(|number| of_number(row, number)).transpose()?);
+            }
+            Ok(ColumnData::Text(out))
+        }
+        ColumnData::Ints(values) => {
+            let as_names = are_names(Box::new(values.iter().flatten().flatten().copied()));
+            let mut out = Vec::with_capacity(values.len());
+            for (row, list) in values.iter().enumerate() {
+                let list = list.as_ref().map(|list| {
+                    list.iter()
+                        .map(|number| if as_names { Ok(number.to_string()) } else { of_number(row, *number) })
+                        .collect::<Result<Vec<String>, _>>()
+                });
+                out.push(list.transpose()?);
+            }
+            Ok(ColumnData::Texts(out))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// Makes the label columns of tables that belong together hold one type: digits beside names are
+/// names, whole numbers beside fractions are values.
+fn agree(typed: &mut [(String, Gathered, Vec<(String, ColumnData)>)]) {
+    let types: Vec<ColumnType> = typed
+        .iter()
+        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
+        .map(|(_, data)| data.column_type())
+        .collect();
+    let text = types.contains(&ColumnType::Text);
+    let float = types.contains(&ColumnType::Float);
+    let texts = types.contains(&ColumnType::List(Box::new(ColumnType::Text)));
+    for (_, _, columns) in typed.iter_mut() {
+        for (_, data) in columns.iter_mut().filter(|(name, _)| name == "label") {
+            match data {
+                ColumnData::Int(values) if text => *data = ColumnData::Text(shown(values.clone())),
+                ColumnData::Int(values) if float => {
+                    *data = ColumnData::Float(
+                        values.iter().map(|value| value.map(|value| value as f64)).collect(),
+                    );
+                }
+                ColumnData::Ints(values) if texts => {
+                    *data = ColumnData::Texts(
+                        values
+                            .iter()
+                            .map(|list| list.as_ref().map(|list| list.iter().map(i64::to_string).collect()))
+                            .collect(),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Applies `missing`: the rows that stay, or `None` for all of them.
+fn kept_rows(
+    gathered: &Gathered,
+    columns: &mut [(String, ColumnData)],
+    options: &ReadOptions,
+) -> Result<Option<Vec<u32>>> {
+    let rows = gathered.raw.rows();
+    let is_role = |name: &str| ROLES.contains(&name) && !OPTIONAL_ROLES.contains(&name);
+    let absent: Vec<(&String, &ColumnData)> = columns
+        .iter()
+        .filter(|(name, data)| is_role(name) && (0..rows).any(|row| is_missing(data, row)))
+        .map(|(name, data)| (name, data))
+        .collect();
+    if absent.is_empty() {
+        return Ok(None);
+    }
+    match options.missing {
+        Missing::Error => {
+            let first = (0..rows)
+                .find_map(|row| absent.iter().find(|(_, data)| is_missing(data, row)).map(|(name, _)| (row, *name)));
+            let (row, name) = first.unwrap_or((0, absent[0].0));
+            Err(gathered.at(
+                row,
+                DataError::new(Fault::Row, format!("the row has no `{name}`"))
+                    .subject(name)
+                    .help("`missing = drop` leaves such rows out, `missing = keep` keeps them"),
+            ))
+        }
+        Missing::Drop => Ok(Some(
+            (0..rows)
+                .filter(|row| !absent.iter().any(|(_, data)| is_missing(data, *row)))
+                .map(|row| row as u32)
+                .collect(),
+        )),
+        Missing::Keep => {
+            for (name, data) in columns.iter_mut() {
+                if let ColumnData::Text(values) = data
+                    && TEXT_ROLES.contains(&name.as_str())
+                {
+                    values.iter_mut().filter(|value| value.is_none()).for_each(|value| {
+                        *value = Some(String::new());
+                    });
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Notes classes that the first table (the one to train on) never shows.
+fn missing_classes(tables: &Tables, labels: &Labels, report: &mut ReadReport) {
+    let train = tables.get("train").or_else(|| tables.values().next());
+    let Some(train) = train.filter(|table| tables.len() > 1 && table.has("label")) else { return };
+    let Ok(column) = train.column("label") else { return };
+    let Ok(shown) = Labels::of(&[&column], None) else { return };
+    let absent: Vec<&str> = labels
+        .names()
+        .iter()
+        .filter(|name| !shown.names().contains(name))
+        .map(String::as_str)
+        .collect();
+    if !absent.is_empty() && !shown.names().is_empty() {
+        report.notes.push(format!("no row to train on has the label {}", suggest::list(absent)));
+    }
+}
