@@ -34,7 +34,7 @@ codes! {
     E0001 "the text is not ftp" "A word or sign stands where the language has no place for it.\n\nA file is the line `ftp 1`, then items: `param`, `secret`, `seed` and steps of the form `kind name { argument = value }`. The rest of the file is still checked."
     E0002 "a bracket is not closed, or closes nothing" "Every `{`, `[` and `(` needs its counterpart. The place is the block that was left open; the other place is where its closing sign is missed at the latest.\n\n```\ntrain tuned {\n  model = encoder\n                      # `}` is missing here\neval tested { model = tuned, data = tokens.test }\n```\n\nThe rest of the file is checked as if the sign stood there."
     E0003 "a string cannot be read" "A string `\"…\"` ends on its line; a text of several lines is written `\"\"\"…\"\"\"`. Known escapes are `\\n`, `\\t`, `\\r`, `\\\\`, `\\\"` and `\\u{…}`. A raw string `r\"…\"` has none, which suits patterns and paths with backslashes.\n\n```\nsource = files(r\"data\\train.tsv\")\n```"
-    E0004 "a number cannot be read" "Numbers are written `42`, `1_000`, `0.5` or `2e-5`, a share `6%`, a number with a unit `3 epochs`. Integers lie between -2⁶³ and 2⁶³ - 1. NaN and infinity are no values here.\n\n```\nbatch  = 32\nbudget = 3 epochs      # not `3epochs`\n```"
+    E0004 "a number cannot be read" "Numbers are written `42`, `1_000`, `0.5` or `2e-5`, a share `6%`, a number with a unit `3 epochs`. Integers are below 2⁶³ in size. NaN and infinity are no values here.\n\n```\nbatch  = 32\nbudget = 3 epochs      # not `3epochs`\n```"
     E0005 "too deeply nested" "Brackets may be nested 64 deep, and an expression may join about 100 parts. A long `or` over values of one column is clearer with `matches`."
     E0006 "the edition line" "A file begins with `ftp 1`: the edition of the language it is written in. It stands once, before everything but comments.\n\n```\nftp 1\n\nseed 17\n```"
     E0007 "a name and its value are not joined by `=`" "Arguments, the entries of a map and named arguments of a variant are written `name = value`; `==` compares.\n\n```\noptimizer = adamw(learning_rate = 1e-4)\n```"
@@ -47,6 +47,10 @@ codes! {
     E0102 "part of a later edition of ftrun" "`expect`, `import`, `fragment`, `use`, `sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
     E0103 "a name of the wrong form" "Names of steps, parameters, secrets and arguments consist of letters, digits and `_`, and begin with no digit. Hyphens occur in step kinds alone. Words of the language (`param`, `seed`, `in`, `not`, `true` …) name neither steps nor parameters.\n\n```\nlearning_rate = 1e-4\n```"
     E0104 "a parameter, secret or seed of the wrong form" "The forms are:\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\nparam size = small in [small, large]\nsecret token = env(\"HF_TOKEN\")\nseed 17\n```"
+
+    // E07: while running.
+    E0701 "a step failed" "A step that passed every check could not be done: a row that cannot be read, a loss that is not a number, a full disk. The message names the file and line, or the update and its rows. What was finished before is stored; running the same command again starts there."
+    E0799 "a fault of ftrun" "Something that the checks should have excluded has happened. The input is not to blame; a report with the program and the message helps."
 }
 
 impl Code {
