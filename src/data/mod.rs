@@ -7,8 +7,10 @@ mod error;
 mod labels;
 pub mod read;
 mod table;
+mod write;
 
 pub use column::{ColumnData, ColumnType};
 pub use error::{DataError, Fault, Result};
 pub use labels::{IGNORED, Labels, Targets, sort_names};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
+pub use write::{to_bytes, write, written_formats};

@@ -274,13 +274,14 @@ impl Table {
     pub fn write_ipc(&self, path: &Path) -> Result<()> {
         let file = File::create(path).map_err(|error| DataError::io(path, &error))?;
         let mut writer = BufWriter::new(file);
-        self.to_ipc(&mut writer).map_err(|error| error.file(path))?;
+        self.to_ipc(&mut writer, true).map_err(|error| error.file(path))?;
         writer.flush().map_err(|error| DataError::io(path, &error))
     }
 
-    pub(super) fn to_ipc(&self, to: &mut impl Write) -> Result<()> {
+    /// `with_origin`: also where each row came from, which is ours alone to read.
+    pub(super) fn to_ipc(&self, to: &mut impl Write, with_origin: bool) -> Result<()> {
         let mut frame = self.frame.clone();
-        let placed = !self.origin.places.is_empty();
+        let placed = with_origin && !self.origin.places.is_empty();
         if placed {
             let part = |name: &'static str, of: fn(&(u32, u32)) -> u32| -> Column {
                 let values: Vec<u32> = self.origin.places.iter().map(of).collect();
@@ -291,7 +292,11 @@ impl Table {
         }
         frame.rechunk_mut();
         let metadata =
-            Metadata { labels: self.labels.clone(), files: self.origin.files.clone(), placed };
+            Metadata {
+            labels: self.labels.clone(),
+            files: if placed { self.origin.files.clone() } else { Vec::new() },
+            placed,
+        };
         let text = serde_json::to_string(&metadata)
             .map_err(|error| DataError::new(Fault::Operation, error.to_string()))?;
         // The oldest layout is the one that every Arrow reader knows, and its bytes depend on the

@@ -240,3 +240,6 @@ pub fn read_label_names(path: &Path) -> Result<Vec<String>> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;
