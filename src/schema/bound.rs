@@ -193,6 +193,7 @@ impl fmt::Display for Bound {
                 let items: Vec<String> = items.iter().map(Bound::to_string).collect();
                 write!(f, "[{}]", items.join(", "))
             }
+            Bound::Map(items) if items.is_empty() => f.write_str("{ }"),
             Bound::Map(items) => {
                 f.write_str("{ ")?;
                 fields(f, items)?;

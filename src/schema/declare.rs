@@ -105,8 +105,7 @@ macro_rules! params {
                 $(#[doc = $field_doc:expr])*
                 $field:ident : $ty:ty
                 $(= $default:expr)?
-                $(, in ($low:expr, $high:expr))?
-                $(, $flag:ident)*
+                $(, $flag:ident $(($low:expr, $high:expr))?)*
                 ;
             )*
         }
@@ -134,8 +133,7 @@ macro_rules! params {
                         main: false,
                     };
                     $( decl.default = Some($crate::schema::Arg::to_bound(&{ let value: $ty = $default; value })); )?
-                    $( decl.ty = decl.ty.within($low as f64, $high as f64); )?
-                    $( $crate::params!(@flag decl $flag); )*
+                    $( $crate::params!(@flag decl $flag $(($low, $high))?); )*
                     decl
                 }),*]
             }
@@ -156,6 +154,9 @@ macro_rules! params {
                 )),*]
             }
         }
+    };
+    (@flag $decl:ident in ($low:expr, $high:expr)) => {
+        $decl.ty = $decl.ty.within($low as f64, $high as f64);
     };
     (@flag $decl:ident free) => { $decl.identity = false; };
     (@flag $decl:ident main) => { $decl.main = true; };
@@ -231,4 +232,68 @@ macro_rules! variants {
     (@pattern $name:ident $variant:ident $inner:ident $payload:ty) => { $name::$variant($inner) };
     (@args $inner:ident) => { Vec::new() };
     (@args $inner:ident $payload:ty) => { $crate::schema::Params::to_args($inner) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Arg, Map, Quantity, Share, Unit};
+
+    crate::params! {
+        /// A schedule.
+        struct Warmup {
+            /// How much.
+            share: Share = Share(0.06), in (0.0, 0.5), main;
+            note: Option<String>, free;
+            peak: f64, in (1e-9, 1.0);
+            extra: Map<i64> = Map(vec![("a".into(), 1)]);
+            budget: Quantity<3> = Quantity::new(3.0, Unit::Epochs);
+        }
+    }
+
+    crate::variants! {
+        /// a way to go
+        ///
+        /// More about it.
+        enum Way {
+            /// Plain.
+            Plain = "plain",
+            /// With arguments.
+            Warm(Warmup) = "warm",
+        }
+    }
+
+    #[test]
+    fn a_declaration_says_type_default_range_and_flags() {
+        let decl = Warmup::decl();
+        let names: Vec<_> = decl.iter().map(|param| param.name).collect();
+        assert_eq!(names, ["share", "note", "peak", "extra", "budget"]);
+        assert_eq!(decl[0].ty, Type::Share { min: 0.0, max: 0.5 });
+        assert!(decl[0].main && decl[0].identity && !decl[1].identity);
+        assert_eq!(decl[1].default, Some(Bound::None));
+        assert!(decl[2].required());
+        assert_eq!(decl[0].doc, "How much.");
+    }
+
+    #[test]
+    fn values_survive_the_way_through_bound() {
+        let args = vec![
+            ("share".to_string(), Bound::Share(0.1)),
+            ("note".to_string(), Bound::None),
+            ("peak".to_string(), Bound::Float(0.5)),
+            ("extra".to_string(), Bound::Map(vec![])),
+            ("budget".to_string(), Bound::Quantity(10.0, Unit::Updates)),
+        ];
+        let bound = Bound::Variant("warm".into(), args.clone());
+        let way = Way::from_bound(&bound).expect("it fits the declaration");
+        assert!(matches!(&way, Way::Warm(warm) if warm.share == Share(0.1)));
+        assert_eq!(way.to_bound(), bound);
+        assert_eq!(
+            bound.to_string(),
+            "warm(share = 10%, peak = 0.5, extra = { }, budget = 10 updates)"
+        );
+        assert!(Way::from_bound(&Bound::Variant("other".into(), vec![])).is_none());
+        let Type::Variant(set) = Way::ty() else { panic!("a variant type") };
+        assert_eq!(set.what, "a way to go");
+    }
 }
