@@ -2,9 +2,16 @@
 //! is known here, and nothing is read or written.
 
 pub mod ast;
+mod build;
 mod draft;
+mod explain;
 mod fault;
 mod lex;
+mod parse;
 mod split;
+mod steps;
 
 pub use ast::Ast;
+pub use lex::is_word;
+pub use parse::{EDITION, parse, parse_value};
+pub use split::RESERVED;
