@@ -47,10 +47,42 @@ codes! {
     E0102 "part of a later edition of ftrun" "`expect`, `import`, `fragment`, `use`, `sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
     E0103 "a name of the wrong form" "Names of steps, parameters, secrets and arguments consist of letters, digits and `_`, and begin with no digit. Hyphens occur in step kinds alone. Words of the language (`param`, `seed`, `in`, `not`, `true` …) name neither steps nor parameters.\n\n```\nlearning_rate = 1e-4\n```"
     E0104 "a parameter, secret or seed of the wrong form" "The forms are:\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\nparam size = small in [small, large]\nsecret token = env(\"HF_TOKEN\")\nseed 17\n```"
+    E0105 "an unknown step kind" "The first word of a step is its kind, written with hyphens: `load-data`, `train`. `ftrun doc` lists all kinds.\n\n```\nload-data reviews { source = files(\"reviews.csv\") }\n```"
+    E0106 "a name is declared twice" "Steps, parameters and secrets share one space of names, so that a reference means one thing. There is one `seed`.\n\n```\ntrain first  { model = encoder, data = tokens }\ntrain second { model = encoder, data = tokens }     # not `first` again\n```"
+
+    // E02: arguments, values and their types.
+    E0201 "an unknown argument" "A step or a variant has no argument of this name. `ftrun doc KIND` lists the arguments of a kind, with types and defaults.\n\n```\noptimizer = adamw(learning_rate = 1e-4)      # not `lr`\n```"
+    E0202 "an argument is missing" "An argument without a default has to be given.\n\n```\neval tested { model = tuned, data = tokens.test }\n```"
+    E0203 "an argument is given twice" "Which one was meant cannot be known. The same holds for the keys of a map.\n\n```\ntrain tuned {\n  model = encoder\n  data  = tokens\n  batch = 32          # once\n}\n```"
+    E0204 "a value of another type" "Every argument has a type: a whole number, a number, a share, a string, a list, a map, a variant, a column or what another step makes. Variants and references are written bare, strings between `\"`.\n\n```\nmax_length = 128\noptimizer  = adamw           # a variant: no quotation marks\nto         = \"out/model\"     # a string\n```"
+    E0205 "a value out of range" "The value has the right type, but lies outside what the argument or the parameter admits. Limits are part of the range.\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\n```"
+    E0206 "an unknown variant" "The argument takes one of several named forms, and this is none of them. `ftrun doc KIND` lists them.\n\n```\nschedule = linear(warmup = 6%)\n```"
+    E0207 "a unit is missing or wrong" "A number with a dimension carries its unit, every other number carries none: `3 epochs`, `2_000 updates`, `4_096 tokens`. A share is written with a percent sign (`6%`), a plain number without. A budget in time is refused because its result would depend on the machine; `ftrun plan` estimates the time.\n\n```\nbudget   = 3 epochs\nschedule = linear(warmup = 6%)\n```"
+    E0208 "an argument without its name" "A variant takes at most one value without a name, the first one, and only if it has a main argument; functions of column expressions take values without names.\n\n```\noptimizer = adamw(learning_rate = 1e-4, weight_decay = 0.01)\nsource    = files(\"a.csv\")\n```"
+    E0209 "arguments that do not go together" "Each argument by itself is fine, but not beside the others, or not with what the step gets.\n\n```\ntrain tuned {\n  model      = encoder\n  data       = tokens.train\n  validate   = tokens.validation       # needed for `keep = best(…)` and `stop_early`\n  keep       = best(accuracy)\n}\n```"
+
+    // E03: references and the graph.
+    E0301 "a name that stands for nothing" "A word that is no variant of the argument refers to a step or a parameter of the file, and there is none of this name.\n\n```\neval tested { model = tuned, data = tokens.test }     # needs steps `tuned` and `tokens`\n```"
+    E0302 "a step does not make this" "A reference is `step`, `step.output` or `step.output.field`. The second word is an output if there is one, else a field of the main output: the name of a table, of tokens or of a metric. `ftrun doc KIND` lists the outputs.\n\n```\ndata = tokens.train\n```"
+    E0303 "what a step makes does not fit here" "The argument takes another kind of thing: a table, tokens, a model, a tokenizer, predictions. Of several named tables one is taken by its name.\n\n```\neval tested { model = tuned, data = tokens.test }     # tokens, not the table\n```"
+    E0304 "a name means more than one thing here" "Several outputs of a step fit, or a word is both a variant of the argument and a step that fits. The output has to be named.\n\n```\nmodel = tuned.last\n```"
+    E0305 "steps that wait for each other" "A step can run only when all it refers to is done, so references must not lead back to where they came from. The message shows the whole circle."
+    E0306 "two steps write to one place" "Each `to` belongs to one step; otherwise the result would depend on which of them came last.\n\n```\nsave small { model = first,  to = \"out/small\" }\nsave large { model = second, to = \"out/large\" }\n```"
+
+    // E06: values from outside the program.
+    E0601 "a key that names nothing" "`--set` and the file of `--params` take the names of parameters, `seed`, and paths to arguments: the name of a step, then the argument, then arguments of its variant.\n\n```\nftrun sst2.ftp --set learning_rate=3e-5 --set tuned.batch=16 --set tuned.optimizer.weight_decay=0.1\n```"
+    E0602 "a value is given twice from outside" "One source gives a value once. Between sources, `--set` wins over `--params`, and both over the program.\n\n```\nftrun sst2.ftp --params base.yaml --set seed=3\n```"
+    E0603 "an assignment or a parameter file cannot be read" "`--set` has the form `NAME=VALUE`; values are written as in a program, and text needs no quotation marks. A parameter file is a YAML map of names to values.\n\n```yaml\nlearning_rate: 3e-5\ntraining: 3 epochs\ntuned:\n  batch: 16\n```"
+    E0604 "a secret in the wrong place" "A secret is read from the environment and accepted by arguments for credentials alone, so that it cannot get into results, keys or records. Nothing else is accepted by them.\n\n```\nsecret token = env(\"HF_TOKEN\")\nload-model encoder { source = hub(\"owner/private\", token = token), head = sequence_classification }\n```"
+    E0605 "a parameter without a value" "A parameter without a default gets its value from `--set` or `--params`.\n\n```\nparam rate: float            # ftrun file.ftp --set rate=1e-4\nparam rate: float = 1e-4     # has one of its own\n```"
 
     // E07: while running.
     E0701 "a step failed" "A step that passed every check could not be done: a row that cannot be read, a loss that is not a number, a full disk. The message names the file and line, or the update and its rows. What was finished before is stored; running the same command again starts there."
     E0799 "a fault of ftrun" "Something that the checks should have excluded has happened. The input is not to blame; a report with the program and the message helps."
+
+    // W: warnings. Nothing is refused.
+    W0101 "an unused step" "Nothing refers to this step, and it neither shows nor saves anything by itself. It still runs."
+    W0102 "an unused parameter or secret" "Nothing in the file refers to it, so setting it changes nothing."
 }
 
 impl Code {
