@@ -264,6 +264,28 @@ impl Arg for Column {
     }
 }
 
+/// The environment variable that holds a credential. Declare it `free`: it is no part of a result.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Arg for Secret {
+    fn ty() -> Type {
+        Type::Secret
+    }
+    fn from_bound(bound: &Bound) -> Option<Self> {
+        if let Bound::Secret(variable) = bound { Some(Secret(variable.clone())) } else { None }
+    }
+    fn to_bound(&self) -> Bound {
+        Bound::Secret(self.0.clone())
+    }
+}
+
 impl Arg for ColumnExpr {
     fn ty() -> Type {
         Type::ColumnExpr

@@ -25,6 +25,8 @@ pub enum Bound {
     Port(PortRef),
     Column(String),
     Expr(ColumnExpr),
+    /// The environment variable that holds a credential: never shown, never part of a key.
+    Secret(String),
 }
 
 /// An expression over the columns of a table, as written; types are checked by `step::prepare`.
@@ -140,6 +142,7 @@ impl Bound {
             }
             Bound::Column(name) => hasher.text("column").text(name),
             Bound::Expr(expr) => hasher.text("expr").text(&expr.to_string()),
+            Bound::Secret(_) => hasher.text("secret"),
         };
         Ok(())
     }
@@ -211,6 +214,7 @@ impl fmt::Display for Bound {
             Bound::Port(port) => write!(f, "{port}"),
             Bound::Column(name) => f.write_str(&column(name)),
             Bound::Expr(expr) => write!(f, "{expr}"),
+            Bound::Secret(_) => f.write_str("secret"),
         }
     }
 }

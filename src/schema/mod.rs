@@ -12,7 +12,7 @@ mod family;
 mod port;
 mod ty;
 
-pub use arg::{Arg, Column, Map, OneOrMany, Or, Quantity, Scalar, Share};
+pub use arg::{Arg, Column, Map, OneOrMany, Or, Quantity, Scalar, Secret, Share};
 pub use bound::{Bound, ColumnExpr, Operator};
 #[doc(hidden)]
 pub use declare::{argument, doc_text, plain_name};

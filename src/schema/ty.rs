@@ -60,6 +60,8 @@ pub enum Type {
     Column,
     /// An expression over columns: `.length > 3 and .label != "x"`.
     ColumnExpr,
+    /// A credential: the name of a `secret`, nothing else.
+    Secret,
 }
 
 impl Type {
@@ -112,6 +114,7 @@ impl Type {
             Type::Port(port) => port.describe().into(),
             Type::Column => "a column such as `.text`".into(),
             Type::ColumnExpr => "an expression over columns such as `.n > 3`".into(),
+            Type::Secret => "the name of a `secret`".into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::shape::Shape;
 use super::value::Carried;
-use crate::base::{Code, Diag, Span};
+use crate::base::{Code, Diag, Fix, Span};
 use crate::schema::{Port, PortRef};
 
 /// Answers what the checker must know of the outside: the only way from a check to the disk.
@@ -43,11 +43,11 @@ pub struct Missing {
 /// Places of a step and its arguments in the sources.
 pub trait Places {
     /// The value of an argument, by dotted path through variants, maps and lists
-    /// (`optimizer.learning_rate`, `source.train`, `do.2`); the nearest written ancestor if that
+    /// (`optimizer.learning_rate`, `source.train`, `do.2`, counted from 0); the nearest written ancestor if that
     /// part was left out, at last the step's name.
     fn at(&self, path: &str) -> Span;
-    /// Where a line `argument = value` can be inserted into the step's block.
-    fn insertion(&self) -> Span;
+    /// The edit that adds `argument` (`batch = 32`) to the step's block.
+    fn insert(&self, argument: &str) -> Fix;
     /// The name of another step.
     fn step(&self, name: &str) -> Span;
 }
@@ -69,6 +69,17 @@ impl CheckCx<'_> {
     /// Starts a diagnostic at an argument; finish it and hand it to `push`.
     pub fn diag(&self, code: Code, path: &str, message: impl Into<String>) -> Diag {
         Diag::new(code, self.places.at(path), message)
+    }
+
+    /// The same with the edit that adds `argument` (`batch = 32`) to the step's block.
+    pub fn diag_with_argument(
+        &self,
+        code: Code,
+        path: &str,
+        message: impl Into<String>,
+        argument: &str,
+    ) -> Diag {
+        Diag { fix: Some(self.places.insert(argument)), ..self.diag(code, path, message) }
     }
 
     pub fn push(&mut self, diag: Diag) {

@@ -128,7 +128,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    fn of<S: Step>() -> Kind {
+    pub fn of<S: Step>() -> Kind {
         let mut outputs = S::OUTPUTS.to_vec();
         outputs.push(Output { name: "report", ty: PortType::Report, doc: "What it counted." });
         Kind {
