@@ -38,7 +38,9 @@ impl ColumnType {
     pub(super) fn of(dtype: &DataType) -> ColumnType {
         match dtype {
             DataType::Boolean => ColumnType::Bool,
-            DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => ColumnType::Int,
+            DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => {
+                ColumnType::Int
+            }
             DataType::Float32 | DataType::Float64 => ColumnType::Float,
             DataType::String => ColumnType::Text,
             DataType::List(inner) => ColumnType::List(Box::new(ColumnType::of(inner))),
@@ -103,9 +105,15 @@ impl ColumnData {
             ColumnData::Float(values) => Series::new(named, values),
             ColumnData::Float32(values) => Series::new(named, values),
             ColumnData::Text(values) => Series::new(named, values),
-            ColumnData::Ints(values) => primitive_lists::<Int64Type>(named, values, DataType::Int64),
-            ColumnData::Floats(values) => primitive_lists::<Float64Type>(named, values, DataType::Float64),
-            ColumnData::Floats32(values) => primitive_lists::<Float32Type>(named, values, DataType::Float32),
+            ColumnData::Ints(values) => {
+                primitive_lists::<Int64Type>(named, values, DataType::Int64)
+            }
+            ColumnData::Floats(values) => {
+                primitive_lists::<Float64Type>(named, values, DataType::Float64)
+            }
+            ColumnData::Floats32(values) => {
+                primitive_lists::<Float32Type>(named, values, DataType::Float32)
+            }
             ColumnData::Texts(values) => {
                 let total = values.iter().flatten().map(Vec::len).sum();
                 let mut builder = ListStringChunkedBuilder::new(named, values.len(), total);
@@ -135,11 +143,15 @@ impl ColumnData {
                 ColumnData::Int(wide.i64().map_err(broken)?.iter().collect())
             }
             DataType::Float64 => ColumnData::Float(series.f64().map_err(broken)?.iter().collect()),
-            DataType::Float32 => ColumnData::Float32(series.f32().map_err(broken)?.iter().collect()),
+            DataType::Float32 => {
+                ColumnData::Float32(series.f32().map_err(broken)?.iter().collect())
+            }
             DataType::String => ColumnData::Text(
                 series.str().map_err(broken)?.iter().map(|text| text.map(str::to_string)).collect(),
             ),
-            DataType::List(_) => return lists(series).map_err(broken)?.ok_or_else(|| unsupported(column)),
+            DataType::List(_) => {
+                return lists(series).map_err(broken)?.ok_or_else(|| unsupported(column));
+            }
             _ => return Err(unsupported(column)),
         })
     }
@@ -154,7 +166,11 @@ fn unsupported(column: &Column) -> DataError {
     .help("store it as text, integers, floats, booleans, or lists of these")
 }
 
-fn primitive_lists<T>(name: PlSmallStr, values: Vec<Option<Vec<T::Native>>>, inner: DataType) -> Series
+fn primitive_lists<T>(
+    name: PlSmallStr,
+    values: Vec<Option<Vec<T::Native>>>,
+    inner: DataType,
+) -> Series
 where
     T: PolarsNumericType,
 {
@@ -194,12 +210,16 @@ fn lists(series: &Series) -> PolarsResult<Option<ColumnData>> {
             Ok(row.str()?.iter().map(|text| text.map(str::to_string)).collect())
         })?
         .map(ColumnData::Texts),
-        DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => every(&rows, |row| {
-            Ok(row.strict_cast(&DataType::Int64)?.i64()?.iter().collect())
-        })?
-        .map(ColumnData::Ints),
-        DataType::Float64 => every(&rows, |row| Ok(row.f64()?.iter().collect()))?.map(ColumnData::Floats),
-        DataType::Float32 => every(&rows, |row| Ok(row.f32()?.iter().collect()))?.map(ColumnData::Floats32),
+        DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => {
+            every(&rows, |row| Ok(row.strict_cast(&DataType::Int64)?.i64()?.iter().collect()))?
+                .map(ColumnData::Ints)
+        }
+        DataType::Float64 => {
+            every(&rows, |row| Ok(row.f64()?.iter().collect()))?.map(ColumnData::Floats)
+        }
+        DataType::Float32 => {
+            every(&rows, |row| Ok(row.f32()?.iter().collect()))?.map(ColumnData::Floats32)
+        }
         _ => None,
     })
 }

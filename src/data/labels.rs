@@ -103,15 +103,17 @@ impl Labels {
         match self {
             Labels::Unknown => Ok(Targets::None),
             Labels::Values => Ok(Targets::Value(match column {
-                ColumnData::Float(values) => {
-                    values.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect()
-                }
+                ColumnData::Float(values) => values
+                    .iter()
+                    .map(|value| value.map_or(f32::NAN, |value| value as f32))
+                    .collect(),
                 ColumnData::Float32(values) => {
                     values.iter().map(|value| value.unwrap_or(f32::NAN)).collect()
                 }
-                ColumnData::Int(values) => {
-                    values.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect()
-                }
+                ColumnData::Int(values) => values
+                    .iter()
+                    .map(|value| value.map_or(f32::NAN, |value| value as f32))
+                    .collect(),
                 other => return Err((0, wrong_type(other))),
             })),
             Labels::Classes { names, .. } => {
@@ -196,7 +198,10 @@ impl Targets {
                 Ok(classes
                     .iter()
                     .map(|class| {
-                        usize::try_from(*class).ok().and_then(|at| names.get(at).copied()).unwrap_or(f32::NAN)
+                        usize::try_from(*class)
+                            .ok()
+                            .and_then(|at| names.get(at).copied())
+                            .unwrap_or(f32::NAN)
                     })
                     .collect())
             }
@@ -282,7 +287,10 @@ pub fn sort_names(mut names: Vec<String>) -> Vec<String> {
 }
 
 fn wrong_type(column: &ColumnData) -> DataError {
-    DataError::new(Fault::Label, format!("the label column holds {}, not values", column.column_type()))
+    DataError::new(
+        Fault::Label,
+        format!("the label column holds {}, not values", column.column_type()),
+    )
 }
 
 /// Finds classes by name.

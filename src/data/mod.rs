@@ -2,15 +2,22 @@
 //! writing them, operations and splits, tokenizers, tokens and batches. Nothing here knows of
 //! steps, programs or models.
 
+mod batches;
 mod column;
 mod error;
 mod labels;
 pub mod read;
 mod table;
+mod tokenizer;
+mod tokens;
 mod write;
 
+pub use batches::{Batch, BatchSize, cut, epoch_order};
 pub use column::{ColumnData, ColumnType};
 pub use error::{DataError, Fault, Result};
 pub use labels::{IGNORED, Labels, Targets, sort_names};
+pub use read::{Header, LabelSample, ReadOptions};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
+pub use tokenizer::{SpecialIds, Tokenizer};
+pub use tokens::{Overflow, TokenReport, Tokenization, Tokens};
 pub use write::{to_bytes, write, written_formats};

@@ -16,9 +16,26 @@ use std::path::Path;
 
 /// The columns whose names say what they are for.
 pub const ROLES: &[&str] = &[
-    "text", "text_pair", "label", "words", "tags", "question", "context", "answers", "choices",
-    "prompt", "completion", "messages", "chosen", "rejected", "source", "target", "image", "audio",
-    "id", "group",
+    "text",
+    "text_pair",
+    "label",
+    "words",
+    "tags",
+    "question",
+    "context",
+    "answers",
+    "choices",
+    "prompt",
+    "completion",
+    "messages",
+    "chosen",
+    "rejected",
+    "source",
+    "target",
+    "image",
+    "audio",
+    "id",
+    "group",
 ];
 
 /// Tables in the order in which they were named.
@@ -133,7 +150,9 @@ impl Table {
     pub fn ids(&self) -> Vec<String> {
         let numbers = || (0..self.rows()).map(|row| row.to_string()).collect();
         match self.column("id") {
-            Ok(ColumnData::Text(values)) => values.into_iter().map(Option::unwrap_or_default).collect(),
+            Ok(ColumnData::Text(values)) => {
+                values.into_iter().map(Option::unwrap_or_default).collect()
+            }
             Ok(ColumnData::Int(values)) => values
                 .into_iter()
                 .map(|value| value.map(|value| value.to_string()).unwrap_or_default())
@@ -234,7 +253,9 @@ impl Table {
             placed &= other.origin.places.len() == other.rows();
             let base = origin.files.len() as u32;
             origin.files.extend(other.origin.files.iter().cloned());
-            origin.places.extend(other.origin.places.iter().map(|(file, line)| (base + file, *line)));
+            origin
+                .places
+                .extend(other.origin.places.iter().map(|(file, line)| (base + file, *line)));
         }
         frame.align_chunks();
         frame.rechunk_mut();
@@ -291,8 +312,7 @@ impl Table {
             frame.with_column(part(LINE_COLUMN, |place| place.1)).map_err(polars_error)?;
         }
         frame.rechunk_mut();
-        let metadata =
-            Metadata {
+        let metadata = Metadata {
             labels: self.labels.clone(),
             files: if placed { self.origin.files.clone() } else { Vec::new() },
             placed,

@@ -85,7 +85,8 @@ fn parse(
     let mut names: Vec<String> = Vec::new();
     if options.has_header() {
         if reader.row(&mut fields).map_err(|line| open_quote(name, line))?.is_none() {
-            return Err(DataError::new(Fault::Format, "the file is empty, without even a header").file(name));
+            return Err(DataError::new(Fault::Format, "the file is empty, without even a header")
+                .file(name));
         }
         names = fields.drain(..).map(Option::unwrap_or_default).collect();
         check_names(&names, name)?;
@@ -129,7 +130,9 @@ fn check_names(names: &[String], file: &str) -> Result<()> {
             return Err(DataError::new(Fault::Format, format!("the header names `{name}` twice"))
                 .file(file)
                 .line(1)
-                .help("if the file has no header, say `header = false` and give columns by number"));
+                .help(
+                    "if the file has no header, say `header = false` and give columns by number",
+                ));
         }
     }
     Ok(())
@@ -155,7 +158,10 @@ fn wrong_width(
     let whose = if options.has_header() { "the header" } else { "the first row" };
     let error = DataError::new(
         Fault::Row,
-        format!("the row has {found} field{}, {whose} has {wanted}", if found == 1 { "" } else { "s" }),
+        format!(
+            "the row has {found} field{}, {whose} has {wanted}",
+            if found == 1 { "" } else { "s" }
+        ),
     )
     .file(file)
     .line(u64::from(line));
@@ -216,7 +222,8 @@ impl Reader<'_> {
         self.line += 1;
         let row = row.strip_suffix('\r').unwrap_or(row);
         fields.extend(
-            row.split(char::from(self.delimiter)).map(|field| (!field.is_empty()).then(|| field.to_string())),
+            row.split(char::from(self.delimiter))
+                .map(|field| (!field.is_empty()).then(|| field.to_string())),
         );
     }
 
@@ -265,7 +272,14 @@ mod tests {
     use super::*;
 
     fn csv(text: &str) -> Result<Vec<Vec<Option<String>>>> {
-        cells(parse(text, "f.csv", &ReadOptions { header: Some(false), ..Default::default() }, None, COMMA, true)?)
+        cells(parse(
+            text,
+            "f.csv",
+            &ReadOptions { header: Some(false), ..Default::default() },
+            None,
+            COMMA,
+            true,
+        )?)
     }
 
     fn cells(raw: Raw) -> Result<Vec<Vec<Option<String>>>> {
@@ -289,7 +303,10 @@ mod tests {
     #[test]
     fn quotes_newlines_and_missing_fields() {
         let rows = csv("a,\"b \"\"c\"\", d\"\r\n\"two\nlines\",\"\"\nx\"y,\n").unwrap();
-        assert_eq!(rows, [row(&["a", "b \"c\", d"]), row(&["two\nlines", ""]), row(&["x\"y", "-"])]);
+        assert_eq!(
+            rows,
+            [row(&["a", "b \"c\", d"]), row(&["two\nlines", ""]), row(&["x\"y", "-"])]
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ pub(super) fn read_head(
 }
 
 fn open(path: &Path, name: &str) -> Result<Box<dyn Read>> {
-    let fault = |error: std::io::Error| DataError { file: Some(name.into()), ..DataError::io(path, &error) };
+    let fault = |error: std::io::Error| DataError {
+        file: Some(name.into()),
+        ..DataError::io(path, &error)
+    };
     let file = File::open(path).map_err(fault)?;
     if file.metadata().map_err(fault)?.is_dir() {
         return Err(DataError::new(Fault::NotFound, "is a folder, not a file").file(name));

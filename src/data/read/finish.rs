@@ -117,8 +117,16 @@ impl Gathered {
 
 /// Roles whose values are text.
 const TEXT_ROLES: &[&str] = &[
-    "text", "text_pair", "question", "context", "prompt", "completion", "chosen", "rejected",
-    "source", "target",
+    "text",
+    "text_pair",
+    "question",
+    "context",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "source",
+    "target",
 ];
 
 /// Roles that may be empty without anything being wrong.
@@ -229,9 +237,12 @@ fn roles(
     for (name, at) in columns {
         let Some(raw) = gathered.raw.columns.get(at) else { continue };
         let data = match raw {
-            RawColumn::Cells(cells) => type_cells(&name, cells, options)
-                .map_err(|(row, error)| gathered.at(row, error))?,
-            RawColumn::Typed(data) => as_role(&name, data.clone(), options).map_err(|error| error.file(&file))?,
+            RawColumn::Cells(cells) => {
+                type_cells(&name, cells, options).map_err(|(row, error)| gathered.at(row, error))?
+            }
+            RawColumn::Typed(data) => {
+                as_role(&name, data.clone(), options).map_err(|error| error.file(&file))?
+            }
             RawColumn::Unread(what) if ROLES.contains(&name.as_str()) => {
                 return Err(DataError::new(
                     Fault::Column,
@@ -255,7 +266,8 @@ fn roles(
 /// A number that is written as a number and nothing else: `1`, `-2`; not `007`, which is a name.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let plain = digits == "0"
+        || (!digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()));
     if plain { text.parse().ok() } else { None }
 }
 
@@ -265,7 +277,10 @@ fn float(text: &str) -> Option<f64> {
         return None; // `nan` and `infinity` are words here
     }
     let digits = text.trim_start_matches(['-', '+']);
-    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if digits.len() > 1
+        && digits.starts_with('0')
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
     text.parse().ok().filter(|number: &f64| number.is_finite())
@@ -279,7 +294,9 @@ fn type_cells(
     if TEXT_ROLES.contains(&name) {
         return Ok(ColumnData::Text(cells.to_vec()));
     }
-    if name == "label" && let Some(separator) = &options.label_separator {
+    if name == "label"
+        && let Some(separator) = &options.label_separator
+    {
         return Ok(split_labels(cells.iter().map(Option::as_deref), separator));
     }
     let every = |test: fn(&str) -> bool| cells.iter().flatten().all(|cell| test(cell.trim()));
@@ -300,9 +317,9 @@ fn type_cells(
         let fractions =
             cells.iter().flatten().any(|cell| float(cell.trim()).is_some() && cell.contains('.'));
         if fractions && numbers * 10 >= filled * 9 {
-            let bad = cells.iter().position(|cell| {
-                cell.as_deref().is_some_and(|cell| float(cell.trim()).is_none())
-            });
+            let bad = cells
+                .iter()
+                .position(|cell| cell.as_deref().is_some_and(|cell| float(cell.trim()).is_none()));
             if let Some(row) = bad {
                 let found = cells.get(row).cloned().flatten().unwrap_or_default();
                 return Err((
@@ -371,9 +388,9 @@ fn as_role(name: &str, data: ColumnData, options: &ReadOptions) -> Result<Column
             (ColumnData::Text(values), Some(separator)) => {
                 split_labels(values.iter().map(Option::as_deref), separator)
             }
-            (ColumnData::Int(values), Some(_)) => {
-                ColumnData::Ints(values.into_iter().map(|value| Some(value.into_iter().collect())).collect())
-            }
+            (ColumnData::Int(values), Some(_)) => ColumnData::Ints(
+                values.into_iter().map(|value| Some(value.into_iter().collect())).collect(),
+            ),
             (ColumnData::Bool(values), _) => ColumnData::Text(shown(values)),
             (data, _) => data,
         });
@@ -397,7 +414,10 @@ fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (usize, Data
         usize::try_from(number).ok().and_then(|at| names.get(at)).cloned().ok_or_else(|| {
             let error = DataError::new(
                 Fault::Label,
-                format!("the label {number} has no name: `labels` names {}, counted from 0", names.len()),
+                format!(
+                    "the label {number} has no name: `labels` names {}, counted from 0",
+                    names.len()
+                ),
             );
             (row, error)
         })
@@ -439,7 +459,9 @@ fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (usize, Data
             for (row, list) in values.iter().enumerate() {
                 let list = list.as_ref().map(|list| {
                     list.iter()
-                        .map(|number| if as_names { Ok(number.to_string()) } else { of_number(row, *number) })
+                        .map(|number| {
+                            if as_names { Ok(number.to_string()) } else { of_number(row, *number) }
+                        })
                         .collect::<Result<Vec<String>, _>>()
                 });
                 out.push(list.transpose()?);
@@ -474,7 +496,9 @@ fn agree(typed: &mut [(String, Gathered, Vec<(String, ColumnData)>)]) {
                     *data = ColumnData::Texts(
                         values
                             .iter()
-                            .map(|list| list.as_ref().map(|list| list.iter().map(i64::to_string).collect()))
+                            .map(|list| {
+                                list.as_ref().map(|list| list.iter().map(i64::to_string).collect())
+                            })
                             .collect(),
                     );
                 }
@@ -502,8 +526,9 @@ fn kept_rows(
     }
     match options.missing {
         Missing::Error => {
-            let first = (0..rows)
-                .find_map(|row| absent.iter().find(|(_, data)| is_missing(data, row)).map(|(name, _)| (row, *name)));
+            let first = (0..rows).find_map(|row| {
+                absent.iter().find(|(_, data)| is_missing(data, row)).map(|(name, _)| (row, *name))
+            });
             let (row, name) = first.unwrap_or((0, absent[0].0));
             Err(gathered.at(
                 row,

@@ -27,13 +27,18 @@ pub const ARROW: Format = Format {
 };
 
 fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<Raw> {
-    let fault = |error: std::io::Error| DataError { file: Some(name.into()), ..DataError::io(path, &error) };
+    let fault = |error: std::io::Error| DataError {
+        file: Some(name.into()),
+        ..DataError::io(path, &error)
+    };
     let file = File::open(path).map_err(fault)?;
     guarded("arrow", name, || {
         let mut reader = IpcReader::new(file);
         let schema = reader.schema()?;
         let fields: Vec<_> = schema.iter_values().cloned().collect();
-        typed_columns(&fields, |wanted| reader.with_columns(Some(wanted)).with_n_rows(limit).finish())
+        typed_columns(&fields, |wanted| {
+            reader.with_columns(Some(wanted)).with_n_rows(limit).finish()
+        })
     })
 }
 
@@ -44,7 +49,8 @@ pub(super) fn guarded<T>(
     read: impl FnOnce() -> PolarsResult<T>,
 ) -> Result<T> {
     let damaged = |what: String| {
-        DataError::new(Fault::Format, format!("the file cannot be read as {format}: {what}")).file(name)
+        DataError::new(Fault::Format, format!("the file cannot be read as {format}: {what}"))
+            .file(name)
     };
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(result) => result.map_err(|error| damaged(error.to_string().to_lowercase())),

@@ -46,7 +46,8 @@ fn parse(text: &str, name: &str, limit: Option<usize>) -> Result<Raw> {
     let mut rows: Vec<(u32, Map<String, Value>)> = Vec::new();
     let full = |rows: &Vec<_>| limit.is_some_and(|limit| rows.len() >= limit);
     if text.trim_start().starts_with('[') {
-        let all: Vec<Value> = serde_json::from_str(text).map_err(|error| bad_json(name, 1, &error))?;
+        let all: Vec<Value> =
+            serde_json::from_str(text).map_err(|error| bad_json(name, 1, &error))?;
         for (at, value) in all.into_iter().enumerate() {
             if full(&rows) {
                 break;
@@ -248,7 +249,12 @@ mod tests {
 
     #[test]
     fn keys_are_columns_and_may_be_absent() {
-        let raw = parse("{\"a\": 1, \"b\": [\"x\"]}\n\n{\"a\": 2.5, \"b\": []}\n{\"c\": null}\n", "f", None).unwrap();
+        let raw = parse(
+            "{\"a\": 1, \"b\": [\"x\"]}\n\n{\"a\": 2.5, \"b\": []}\n{\"c\": null}\n",
+            "f",
+            None,
+        )
+        .unwrap();
         assert_eq!(raw.names, ["a", "b", "c"]);
         assert_eq!(raw.lines, [1, 3, 4]);
         assert_eq!(column(&raw, "a"), ColumnData::Float(vec![Some(1.0), Some(2.5), None]));

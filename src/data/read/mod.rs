@@ -13,7 +13,7 @@ mod raw;
 
 pub use encoding::{Encoding, read_text};
 pub use finish::{ReadReport, SourceFile, read_table, read_tables};
-pub use probe::{Header, LabelSample, probe};
+pub use probe::{Header, LabelSample, header, probe};
 
 use super::error::{DataError, Fault, Result};
 use crate::base::suggest;
@@ -113,8 +113,14 @@ pub enum Count {
 }
 
 /// Every format that can be read.
-pub const FORMATS: &[Format] =
-    &[delimited::CSV, delimited::TSV, json_lines::JSON_LINES, parquet::PARQUET, ipc::ARROW, lines::TEXT];
+pub const FORMATS: &[Format] = &[
+    delimited::CSV,
+    delimited::TSV,
+    json_lines::JSON_LINES,
+    parquet::PARQUET,
+    ipc::ARROW,
+    lines::TEXT,
+];
 
 /// The format of a file: the one that was named, else the one of its extension.
 pub fn format_of(path: &Path, options: &ReadOptions) -> Result<&'static Format> {
@@ -129,7 +135,8 @@ pub fn format_of(path: &Path, options: &ReadOptions) -> Result<&'static Format> 
             .nearest(suggest::nearest(name, names))
         });
     }
-    let lower = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let lower =
+        path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let packed = lower.ends_with(".gz");
     let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
     let extension = plain.rsplit_once('.').map(|(_, extension)| extension);
@@ -170,8 +177,11 @@ pub fn find_files(pattern: &str, roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 format!("{escaped}/{pattern}")
             };
             let found = glob::glob(&full).map_err(|error| {
-                DataError::new(Fault::NotFound, format!("the pattern `{pattern}` is broken: {error}"))
-                    .subject(pattern)
+                DataError::new(
+                    Fault::NotFound,
+                    format!("the pattern `{pattern}` is broken: {error}"),
+                )
+                .subject(pattern)
             })?;
             let mut files: Vec<PathBuf> = found.flatten().filter(|path| path.is_file()).collect();
             files.sort();
@@ -190,10 +200,17 @@ pub fn find_files(pattern: &str, roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
     if let Some(near) = neighbour(pattern, roots) {
         error = error.nearest(Some(&near)).help(format!("did this mean `{near}`?"));
     } else if !roots.is_empty() && Path::new(pattern).is_relative() {
-        let sought: Vec<String> = roots
-            .iter()
-            .map(|root| if root.as_os_str().is_empty() { ".".into() } else { root.display().to_string() })
-            .collect();
+        let sought: Vec<String> =
+            roots
+                .iter()
+                .map(|root| {
+                    if root.as_os_str().is_empty() {
+                        ".".into()
+                    } else {
+                        root.display().to_string()
+                    }
+                })
+                .collect();
         error = error.help(format!("it was sought in {}", sought.join(", ")));
     }
     Err(error)
@@ -207,8 +224,10 @@ fn neighbour(pattern: &str, roots: &[PathBuf]) -> Option<String> {
         let folder = root.join(path.parent().unwrap_or(Path::new("")));
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let mut names: Vec<String> =
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().to_string()).collect();
+        let mut names: Vec<String> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().to_string())
+            .collect();
         names.sort();
         if let Some(near) = suggest::nearest(&wanted, names.iter().map(String::as_str)) {
             return Some(path.with_file_name(near).to_string_lossy().to_string());

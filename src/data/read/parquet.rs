@@ -14,11 +14,16 @@ pub const PARQUET: Format = Format {
     about: "Apache Parquet",
     text: false,
     read: |path, name, _, limit| Ok(read(path, name, limit)?.0),
-    peek: |path, name, _, limit| read(path, name, Some(limit)).map(|(raw, rows)| (raw, Count::Exactly(rows))),
+    peek: |path, name, _, limit| {
+        read(path, name, Some(limit)).map(|(raw, rows)| (raw, Count::Exactly(rows)))
+    },
 };
 
 fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<(super::Raw, u64)> {
-    let fault = |error: std::io::Error| DataError { file: Some(name.into()), ..DataError::io(path, &error) };
+    let fault = |error: std::io::Error| DataError {
+        file: Some(name.into()),
+        ..DataError::io(path, &error)
+    };
     let file = File::open(path).map_err(fault)?;
     guarded("parquet", name, || {
         let mut reader = ParquetReader::new(file);

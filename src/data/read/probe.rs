@@ -4,7 +4,7 @@
 use super::finish::{Gathered, SourceFile, finish};
 use super::{Count, ReadOptions, format_of};
 use crate::data::column::ColumnType;
-use crate::data::error::{DataError, Result};
+use crate::data::error::{DataError, Fault, Result};
 use crate::data::labels::Labels;
 use indexmap::IndexMap;
 
@@ -50,9 +50,10 @@ pub fn probe(
             gathered.add(raw, &file.name)?;
             total = match (total, count) {
                 (Count::Exactly(one), Count::Exactly(two)) => Count::Exactly(one + two),
-                (Count::Exactly(one) | Count::About(one), Count::Exactly(two) | Count::About(two)) => {
-                    Count::About(one + two)
-                }
+                (
+                    Count::Exactly(one) | Count::About(one),
+                    Count::Exactly(two) | Count::About(two),
+                ) => Count::About(one + two),
             };
         }
         if let Some(limit) = options.limit {
@@ -66,7 +67,8 @@ pub fn probe(
         counts.push(total);
         parts.push((name.clone(), gathered));
     }
-    let complete = counts.iter().all(|count| matches!(count, Count::Exactly(rows) if *rows <= limit as u64));
+    let complete =
+        counts.iter().all(|count| matches!(count, Count::Exactly(rows) if *rows <= limit as u64));
     let (tables, _) = finish(parts, options)?;
     Ok(tables
         .into_iter()
@@ -76,4 +78,13 @@ pub fn probe(
             (name, Header { columns: table.columns(), labels, rows })
         })
         .collect())
+}
+
+/// Looks at the first 1 000 rows of one file.
+pub fn header(file: &SourceFile, options: &ReadOptions) -> Result<Header> {
+    let sources = [(String::new(), vec![file.clone()])];
+    let mut headers = probe(&sources, options)?;
+    headers
+        .swap_remove("")
+        .ok_or_else(|| DataError::new(Fault::NotFound, "there is no file to read"))
 }

@@ -65,11 +65,15 @@ impl RawColumn {
                 (all, more) => {
                     // Whole numbers in one file and fractions in another are fractions.
                     let joined = match (all.clone(), more) {
-                        (Data::Int(one), Data::Float(two)) => {
-                            one.into_iter().map(|value| value.map(|value| value as f64)).chain(two).collect()
-                        }
+                        (Data::Int(one), Data::Float(two)) => one
+                            .into_iter()
+                            .map(|value| value.map(|value| value as f64))
+                            .chain(two)
+                            .collect(),
                         (Data::Float(mut one), Data::Int(two)) => {
-                            one.extend(two.into_iter().map(|value| value.map(|value| value as f64)));
+                            one.extend(
+                                two.into_iter().map(|value| value.map(|value| value as f64)),
+                            );
                             one
                         }
                         (one, two) => {

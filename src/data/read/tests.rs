@@ -38,8 +38,7 @@ fn columns_get_roles_and_rows_get_ids_and_places() {
     let folder = folder();
     let one = write(&folder, "a.csv", "sentence,label,part\nfine,1,x\nbad,0,y\n");
     let two = write(&folder, "b.csv", "label,sentence,part\n1,\"two\nlines\",z\n0,no,\n");
-    let options =
-        ReadOptions { columns: columns(&[("text", "sentence")]), ..Default::default() };
+    let options = ReadOptions { columns: columns(&[("text", "sentence")]), ..Default::default() };
     let table = read_table(&[one, two], &options).unwrap();
     assert_eq!(names(&table), ["text", "label", "part", "id"]);
     assert_eq!(table.rows(), 4);
@@ -66,7 +65,9 @@ fn types_of_cells_are_found_over_all_rows() {
 fn wrong_columns_are_named_with_the_nearest() {
     let folder = folder();
     let file = write(&folder, "a.csv", "sentence,label\nx,1\n");
-    let read = |columns| read_table(std::slice::from_ref(&file), &ReadOptions { columns, ..Default::default() });
+    let read = |columns| {
+        read_table(std::slice::from_ref(&file), &ReadOptions { columns, ..Default::default() })
+    };
     let error = read(columns(&[("text", "sentense")])).unwrap_err();
     assert_eq!(error.fault, Fault::Column);
     assert_eq!(error.nearest.as_deref(), Some("sentence"));
@@ -81,7 +82,9 @@ fn wrong_columns_are_named_with_the_nearest() {
 fn missing_values_are_refused_dropped_or_kept() {
     let folder = folder();
     let file = write(&folder, "a.csv", "text,label,other\na,1,\n,0,x\nb,,y\n");
-    let read = |missing| read_table(std::slice::from_ref(&file), &ReadOptions { missing, ..Default::default() });
+    let read = |missing| {
+        read_table(std::slice::from_ref(&file), &ReadOptions { missing, ..Default::default() })
+    };
     let error = read(Missing::Error).unwrap_err();
     assert_eq!((error.line, error.fault), (Some(3), Fault::Row));
     let dropped = read(Missing::Drop).unwrap();
@@ -114,7 +117,10 @@ fn a_word_among_scores_is_a_fault_with_its_line() {
     let folder = folder();
     let mut text = String::from("text,label\n");
     for row in 0..30 {
-        text.push_str(&format!("t{row},{}\n", if row == 20 { "oops".into() } else { format!("{row}.5") }));
+        text.push_str(&format!(
+            "t{row},{}\n",
+            if row == 20 { "oops".into() } else { format!("{row}.5") }
+        ));
     }
     let file = write(&folder, "a.csv", &text);
     let error = read_table(&[file], &ReadOptions::default()).unwrap_err();
@@ -131,7 +137,10 @@ fn several_labels_in_a_cell_are_split() {
         ..Default::default()
     };
     let table = read_table(&[file], &options).unwrap();
-    assert_eq!(table.labels(), &Labels::Multi { names: vec!["4".into(), "27".into()], declared: false });
+    assert_eq!(
+        table.labels(),
+        &Labels::Multi { names: vec!["4".into(), "27".into()], declared: false }
+    );
     assert_eq!(
         table.targets().unwrap(),
         Targets::Multi { classes: 2, values: vec![1.0, 1.0, 0.0, 0.0, 1.0, 0.0] }
@@ -271,9 +280,9 @@ fn a_table_does_not_depend_on_how_it_was_put_together() {
 
 /// Where the real data sets lie, if they are there.
 fn shared() -> Option<PathBuf> {
-    let folder = std::env::var("FTRUN_SHARED").map(PathBuf::from).unwrap_or_else(|_| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")
-    });
+    let folder = std::env::var("FTRUN_SHARED")
+        .map(PathBuf::from)
+        .unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
     let data = folder.join("data");
     if data.is_dir() {
         return Some(data);
@@ -294,7 +303,11 @@ fn the_real_data_sets_have_the_rows_they_are_said_to_have() {
         let started = std::time::Instant::now();
         let header = &probe(&sources, options).unwrap()["train"];
         let table = tables["train"].clone();
-        println!("{file}: {} rows in {read:?}, probed in {:?}: {header:?}", table.rows(), started.elapsed());
+        println!(
+            "{file}: {} rows in {read:?}, probed in {:?}: {header:?}",
+            table.rows(),
+            started.elapsed()
+        );
         assert_eq!(header.columns, table.columns(), "{file}");
         table
     };
@@ -355,5 +368,12 @@ fn the_real_data_sets_have_the_rows_they_are_said_to_have() {
     assert_eq!(read("sms_spam/SMSSpamCollection", &spam).rows(), 5574);
     assert_eq!(read("scitldr/dev.jsonl", &ReadOptions::default()).rows(), 619);
     assert_eq!(read("self_instruct_seed/seed_tasks.jsonl", &ReadOptions::default()).rows(), 175);
-    assert_eq!(read("multi30k_en_de/val.en.gz", &ReadOptions { format: Some("text".into()), ..Default::default() }).rows(), 1014);
+    assert_eq!(
+        read(
+            "multi30k_en_de/val.en.gz",
+            &ReadOptions { format: Some("text".into()), ..Default::default() }
+        )
+        .rows(),
+        1014
+    );
 }

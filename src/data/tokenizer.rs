@@ -1,0 +1,418 @@
+//! Tokenizers in Hugging Face layout: a `tokenizer.json`, or the `vocab.txt` of a BERT. What a file
+//! says of truncation and padding is not used: lengths are `tokens`' business, and nothing is
+//! padded.
+
+use super::error::{DataError, Fault, Result};
+use crate::base::{Digest, Hasher, suggest};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer as Engine};
+
+/// The files that belong to a tokenizer, where they exist. They are kept to be saved with a model.
+const FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+];
+
+/// Text to token ids. Cheap to clone is an `Arc` around it.
+pub struct Tokenizer {
+    engine: Engine,
+    files: BTreeMap<String, Vec<u8>>,
+    digest: Digest,
+    model_max_length: Option<usize>,
+    special: SpecialIds,
+}
+
+/// Ids of the tokens that mean something to models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpecialIds {
+    pub unknown: Option<u32>,
+    pub padding: Option<u32>,
+    /// `[CLS]`
+    pub class: Option<u32>,
+    /// `[SEP]`
+    pub separator: Option<u32>,
+    pub mask: Option<u32>,
+}
+
+/// One text or a pair, encoded without truncation.
+pub(super) struct Encoded {
+    pub ids: Vec<u32>,
+    pub type_ids: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads a folder in Hugging Face layout.
+    ///
+    /// # Errors
+    /// Neither `tokenizer.json` nor `vocab.txt` is there, or one of them is damaged.
+    pub fn from_folder(folder: &Path) -> Result<Tokenizer> {
+        let mut files = BTreeMap::new();
+        for name in FILES {
+            let path = folder.join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    files.insert((*name).to_string(), bytes);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(DataError::io(&path, &error)),
+            }
+        }
+        Self::from_files(files).map_err(|error| match error.file.clone() {
+            Some(file) => error.file(folder.join(file)),
+            None => error.file(folder),
+        })
+    }
+
+    /// Makes a tokenizer of the contents of its files, by name.
+    pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Tokenizer> {
+        let config = json(&files, "tokenizer_config.json")?;
+        let special_map = json(&files, "special_tokens_map.json")?;
+        let mut engine = if let Some(bytes) = files.get("tokenizer.json") {
+            Engine::from_bytes(bytes).map_err(|error| damaged("tokenizer.json", &*error))?
+        } else if let Some(bytes) = files.get("vocab.txt") {
+            bert(bytes, &config)?
+        } else {
+            return Err(DataError::new(
+                Fault::Tokenizer,
+                format!(
+                    "there is no tokenizer: {} are sought",
+                    suggest::list(["tokenizer.json", "vocab.txt"])
+                ),
+            ));
+        };
+        engine
+            .with_truncation(None)
+            .map_err(|error| damaged("tokenizer.json", &*error))?
+            .with_padding(None);
+
+        let id = |role: &str, usual: &[&str]| -> Option<u32> {
+            let named =
+                [&config, &special_map].into_iter().find_map(|map| token_text(map.get(role)?));
+            match named {
+                Some(text) => engine.token_to_id(&text),
+                None => usual.iter().find_map(|text| engine.token_to_id(text)),
+            }
+        };
+        let special = SpecialIds {
+            unknown: id("unk_token", &["[UNK]", "<unk>"]),
+            padding: id("pad_token", &["[PAD]", "<pad>"]),
+            class: id("cls_token", &["[CLS]", "<s>"]),
+            separator: id("sep_token", &["[SEP]", "</s>"]),
+            mask: id("mask_token", &["[MASK]", "<mask>"]),
+        };
+        // "No limit" is written as an absurdly large number.
+        let model_max_length = config
+            .get("model_max_length")
+            .and_then(Value::as_u64)
+            .filter(|limit| *limit < 1 << 30)
+            .and_then(|limit| usize::try_from(limit).ok());
+        // What decides the ids is the engine as it stands, not how its file is laid out.
+        let canonical =
+            engine.to_string(false).map_err(|error| damaged("tokenizer.json", &*error))?;
+        let digest = Hasher::new("tokenizer 1").text(&canonical).finish();
+        Ok(Tokenizer { engine, files, digest, model_max_length, special })
+    }
+
+    /// The files to save beside a model, by name. A `tokenizer.json` is among them even if it was
+    /// made of a `vocab.txt`.
+    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = self.files.clone();
+        if !files.contains_key("tokenizer.json") {
+            let text =
+                self.engine.to_string(true).map_err(|error| damaged("tokenizer.json", &*error))?;
+            files.insert("tokenizer.json".to_string(), text.into_bytes());
+        }
+        Ok(files)
+    }
+
+    /// Over what decides the ids.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Token ids lie below this.
+    pub fn vocab_size(&self) -> usize {
+        let highest = self.engine.get_vocab(true).into_values().max();
+        highest.map_or(0, |id| id as usize + 1)
+    }
+
+    /// The longest input that the tokenizer's configuration admits.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
+    }
+
+    pub fn special_ids(&self) -> SpecialIds {
+        self.special
+    }
+
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.engine.token_to_id(token)
+    }
+
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.engine.id_to_token(id)
+    }
+
+    /// How many special tokens a single text, or a pair, is given.
+    pub fn special_tokens(&self, pair: bool) -> usize {
+        use tokenizers::PostProcessor;
+        self.engine.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
+    }
+
+    pub(super) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded> {
+        let fault = |error: tokenizers::Error| {
+            DataError::new(Fault::Tokenizer, format!("the text cannot be tokenized: {error}"))
+        };
+        let encoding = match pair {
+            Some(pair) => self.engine.encode_fast((text, pair), true),
+            None => self.engine.encode_fast(text, true),
+        }
+        .map_err(fault)?;
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
+    }
+
+    /// A tokenizer that cuts what is longer than `max_length`: the end of a single text, of a pair
+    /// the longer text first, as transformers does.
+    pub(super) fn cutting(&self, max_length: usize) -> Result<Tokenizer> {
+        let mut engine = self.engine.clone();
+        let parameters = tokenizers::TruncationParams { max_length, ..Default::default() };
+        engine.with_truncation(Some(parameters)).map_err(|error| {
+            DataError::new(Fault::Tokenizer, format!("max_length = {max_length}: {error}"))
+        })?;
+        Ok(Tokenizer {
+            engine,
+            files: BTreeMap::new(),
+            digest: self.digest,
+            model_max_length: self.model_max_length,
+            special: self.special,
+        })
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer({})", self.digest.short())
+    }
+}
+
+fn damaged(file: &str, error: &(dyn std::error::Error + Send + Sync)) -> DataError {
+    DataError::new(Fault::Tokenizer, format!("the tokenizer cannot be read: {error}")).file(file)
+}
+
+/// A JSON file of the set; an empty object where it is absent.
+fn json(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Result<Value> {
+    match files.get(name) {
+        None => Ok(Value::Object(Default::default())),
+        Some(bytes) => serde_json::from_slice(bytes).map_err(|error| {
+            DataError::new(Fault::Tokenizer, format!("not JSON: {error}")).file(name)
+        }),
+    }
+}
+
+/// A special token is written as its text or as an object that holds it.
+fn token_text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Object(fields) => fields.get("content")?,
+        other => other,
+    };
+    text.as_str().map(str::to_string)
+}
+
+/// What transformers' `BertTokenizer` makes of a `vocab.txt`.
+fn bert(vocabulary: &[u8], config: &Value) -> Result<Engine> {
+    let fault = |message: String| DataError::new(Fault::Tokenizer, message).file("vocab.txt");
+    let text = std::str::from_utf8(vocabulary)
+        .map_err(|error| fault(format!("the vocabulary is not UTF-8: {error}")))?;
+    let mut tokens: Vec<(String, u32)> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let id = u32::try_from(at).map_err(|_| fault("the vocabulary is too long".to_string()))?;
+        tokens.push((line.trim_end_matches(['\r', '\n']).to_string(), id));
+    }
+    let flag = |name: &str| config.get(name).and_then(Value::as_bool);
+    let special = |role: &str, usual: &str| {
+        config.get(role).and_then(token_text).unwrap_or_else(|| usual.to_string())
+    };
+    let unknown = special("unk_token", "[UNK]");
+    let class = special("cls_token", "[CLS]");
+    let separator = special("sep_token", "[SEP]");
+    let find = |token: &str| tokens.iter().find(|(text, _)| text == token).map(|(_, id)| *id);
+    let need = |token: &str| {
+        find(token).ok_or_else(|| fault(format!("the vocabulary has no token `{token}`")))
+    };
+    let (class_id, separator_id) = (need(&class)?, need(&separator)?);
+    need(&unknown)?;
+    let all_special: Vec<AddedToken> = [
+        special("pad_token", "[PAD]"),
+        unknown.clone(),
+        class.clone(),
+        separator.clone(),
+        special("mask_token", "[MASK]"),
+    ]
+    .into_iter()
+    .filter(|token| find(token).is_some())
+    .map(|token| AddedToken::from(token, true))
+    .collect();
+
+    let broken = |error: tokenizers::Error| fault(error.to_string());
+    let model = WordPiece::builder()
+        .vocab(tokens.into_iter().collect::<std::collections::HashMap<_, _, _>>())
+        .unk_token(unknown)
+        .build()
+        .map_err(broken)?;
+    let template = TemplateProcessing::builder()
+        .try_single(format!("{class}:0 $A:0 {separator}:0"))
+        .and_then(|builder| {
+            builder.try_pair(format!("{class}:0 $A:0 {separator}:0 $B:1 {separator}:1"))
+        })
+        .map_err(|error| fault(error.to_string()))?
+        .special_tokens(vec![(class, class_id), (separator, separator_id)])
+        .build()
+        .map_err(|error| fault(error.to_string()))?;
+    let mut engine = Engine::new(model);
+    engine
+        .with_normalizer(Some(BertNormalizer::new(
+            true,
+            flag("tokenize_chinese_chars").unwrap_or(true),
+            flag("strip_accents"),
+            flag("do_lower_case").unwrap_or(true),
+        )))
+        .map_err(broken)?
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_post_processor(Some(template))
+        .with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()));
+    engine.add_special_tokens(all_special).map_err(broken)?;
+    Ok(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small uncased BERT vocabulary.
+    pub(crate) fn small() -> Tokenizer {
+        let words = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "!", ",", "caf", "##e",
+            "un", "##aff", "##able", "中", "国", "a", "##a", "b", "☺",
+        ];
+        let files = BTreeMap::from([("vocab.txt".to_string(), words.join("\n").into_bytes())]);
+        Tokenizer::from_files(files).unwrap()
+    }
+
+    fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
+        let ids = tokenizer.encode(text, None).unwrap().ids;
+        ids.iter().map(|id| tokenizer.id_to_token(*id).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_vocabulary_becomes_the_tokenizer_of_bert() {
+        let tokenizer = small();
+        let long = "a".repeat(101);
+        let cases: &[(&str, &[&str])] = &[
+            ("Hello, WORLD!", &["[CLS]", "hello", ",", "world", "!", "[SEP]"]),
+            ("Café unaffable", &["[CLS]", "caf", "##e", "un", "##aff", "##able", "[SEP]"]),
+            ("Cafe\u{301}", &["[CLS]", "caf", "##e", "[SEP]"]),
+            ("中国a", &["[CLS]", "中", "国", "a", "[SEP]"]),
+            ("a\u{0}a\t\u{200b}b ☺ b☺", &["[CLS]", "a", "##a", "b", "☺", "[UNK]", "[SEP]"]),
+            ("[MASK] [mask]", &["[CLS]", "[MASK]", "[UNK]", "[UNK]", "[UNK]", "[SEP]"]),
+            ("", &["[CLS]", "[SEP]"]),
+            (&long, &["[CLS]", "[UNK]", "[SEP]"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(tokens(&tokenizer, text), *expected, "{text:?}");
+        }
+        assert_eq!(tokenizer.vocab_size(), 20);
+        assert_eq!(tokenizer.special_ids().class, Some(2));
+        assert_eq!(tokenizer.special_tokens(true), 3);
+    }
+
+    #[test]
+    fn a_pair_has_two_types() {
+        let encoded = small().encode("hello", Some("world !")).unwrap();
+        assert_eq!(encoded.ids, [2, 5, 3, 6, 7, 3]);
+        assert_eq!(encoded.type_ids, [0, 0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_saved_encodes_the_same() {
+        let tokenizer = small();
+        let files = tokenizer.files().unwrap();
+        let json: BTreeMap<_, _> =
+            files.into_iter().filter(|(name, _)| name == "tokenizer.json").collect();
+        let again = Tokenizer::from_files(json).unwrap();
+        assert_eq!(again.digest(), tokenizer.digest());
+        assert_eq!(
+            again.encode("Hello 中", None).unwrap().ids,
+            tokenizer.encode("Hello 中", None).unwrap().ids
+        );
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let one = |name: &str, text: &str| {
+            Tokenizer::from_files(BTreeMap::from([(name.to_string(), text.as_bytes().to_vec())]))
+        };
+        assert_eq!(
+            one("tokenizer.json", "{}").unwrap_err().file.as_deref(),
+            Some("tokenizer.json")
+        );
+        assert!(one("vocab.txt", "a\nb\n").unwrap_err().message.contains("[CLS]"));
+        assert!(one("other", "").unwrap_err().message.contains("no tokenizer"));
+    }
+
+    #[test]
+    fn real_tokenizers_agree_with_their_vocabulary_and_ignore_stored_lengths() {
+        let folder = std::env::var("FTRUN_SHARED")
+            .map(std::path::PathBuf::from)
+            .unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+        for name in ["models/all-MiniLM-L6-v2", "models/tokenizers/bert_base_uncased"] {
+            let folder = folder.join(name);
+            if !folder.is_dir() {
+                println!("skipped: no tokenizer at {}", folder.display());
+                continue;
+            }
+            let whole = Tokenizer::from_folder(&folder).unwrap();
+            let ids = whole.encode("Hello world!", None).unwrap().ids;
+            assert_eq!(ids, [101, 7592, 2088, 999, 102]);
+            let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+            let plain = Tokenizer::from_files(BTreeMap::from([
+                ("vocab.txt".to_string(), read("vocab.txt")),
+                ("tokenizer_config.json".to_string(), read("tokenizer_config.json")),
+            ]))
+            .unwrap();
+            let long = "a very long text ".repeat(400);
+            let texts = [
+                "Unaffable naïve café ÅNGSTRÖM ſtraße İstanbul",
+                "中文 and 日本語のテキスト한국어",
+                "🙂👍🏽 emoji",
+                "e\u{301}\u{200d}\u{ad}\u{feff}x\u{fffd}\u{0}y",
+                "don't we're 1,000.50$ #tag @user http://a.b/c?d=e",
+                "[CLS] [SEP] [MASK] [unk] [PAD]",
+                "\t \n\r\u{a0}\u{3000} ",
+                "supercalifragilisticexpialidocious",
+                &long,
+                "a[MASK]b",
+                "“quotes” … — –",
+                "ﬁ ½ ② Ⅷ",
+                "العربية עברית हिन्दी ไทย",
+            ];
+            for text in texts {
+                let (one, two) =
+                    (whole.encode(text, None).unwrap(), plain.encode(text, None).unwrap());
+                assert_eq!(one.ids, two.ids, "{text:?}");
+                assert!(!one.ids.contains(&0) || text.contains("[PAD]"), "padded: {text:?}");
+            }
+            assert!(whole.encode(&long, None).unwrap().ids.len() > 1600);
+        }
+    }
+}
