@@ -1,17 +1,48 @@
-//! The data of the quickstart: the generator makes the committed file, and has not seen the test.
+//! The data of the quickstart: the generators make the committed files, and the messages to test on
+//! are not among those to train on.
 
 use std::collections::BTreeSet;
 
 #[allow(dead_code)]
 #[path = "../examples/quickstart_data.rs"]
 mod generator;
+#[allow(dead_code)]
+#[path = "../examples/seedling_tokenizer.rs"]
+mod seedling_tokenizer;
 
 const TRAIN: &str = include_str!("../pipelines/quickstart/train.csv");
+const TOKENIZER: &str = include_str!("../src/model/builtin/seedling/tokenizer.json");
 const TEST: &str = include_str!("../pipelines/quickstart/test.csv");
 
 #[test]
 fn the_generator_makes_the_committed_training_messages() {
     assert!(generator::train_csv().as_deref() == Ok(TRAIN), "train.csv is not what it makes");
+}
+
+#[test]
+fn the_generator_makes_the_committed_tokenizer() {
+    assert!(
+        seedling_tokenizer::tokenizer_json() == TOKENIZER,
+        "tokenizer.json is not what it makes"
+    );
+}
+
+/// Every sign of the messages has a piece, and pieces put together are the message again.
+#[test]
+fn the_tokenizer_of_the_seedling_knows_every_message() {
+    let tokenizer = tokenizers::Tokenizer::from_bytes(TOKENIZER).expect("a tokenizer");
+    let config = include_bytes!("../src/model/builtin/seedling/config.json");
+    let config: serde_json::Value = serde_json::from_slice(config).expect("a config");
+    assert_eq!(config["vocab_size"], tokenizer.get_vocab_size(true));
+    for (message, _) in rows(TRAIN).into_iter().chain(rows(TEST)) {
+        let encoding = tokenizer.encode(message.as_str(), true).expect("pieces");
+        let pieces = encoding.get_tokens();
+        assert!(pieces.iter().all(|piece| piece != "[UNK]"), "{message}: {pieces:?}");
+        assert!(pieces.len() <= 64, "{message}: {} pieces", pieces.len());
+        let together = pieces[1..pieces.len() - 1].concat().replace("##", "");
+        let plain: String = message.to_lowercase().split_whitespace().collect();
+        assert_eq!(together, plain.replace("##", ""));
+    }
 }
 
 #[test]
