@@ -6,11 +6,13 @@ pub mod run;
 pub mod shape;
 pub mod value;
 
+mod baseline;
 mod eval;
 mod load_data;
 mod load_model;
 mod metric;
 mod predict;
+pub mod predictions;
 mod prepare;
 mod save;
 mod split;
@@ -164,6 +166,7 @@ pub fn kinds() -> &'static [Kind] {
             Kind::of::<train::Train>(),
             Kind::of::<eval::Eval>(),
             Kind::of::<predict::Predict>(),
+            Kind::of::<baseline::Baseline>(),
             Kind::of::<metric::Metric>(),
             Kind::of::<save::Save>(),
         ]

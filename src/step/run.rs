@@ -123,3 +123,20 @@ impl StepError {
         self
     }
 }
+
+impl From<crate::data::DataError> for StepError {
+    fn from(error: crate::data::DataError) -> Self {
+        Self {
+            file: error.file.map(PathBuf::from),
+            line: error.line.and_then(|line| usize::try_from(line).ok()),
+            help: error.help,
+            ..Self::new(Code::E0701, error.message)
+        }
+    }
+}
+
+impl From<crate::model::ModelError> for StepError {
+    fn from(error: crate::model::ModelError) -> Self {
+        Self { file: error.file, help: error.help, ..Self::new(Code::E0701, error.message) }
+    }
+}

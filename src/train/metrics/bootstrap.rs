@@ -33,6 +33,13 @@ variants! {
     }
 }
 
+impl Bootstrap {
+    /// With every argument left out.
+    pub fn usual() -> Self {
+        Self { resamples: 1_000, level: Share(0.95), seed: 0 }
+    }
+}
+
 /// Where a value lies with probability `level`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {

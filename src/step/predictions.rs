@@ -1,0 +1,245 @@
+//! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
+//! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`.
+
+use super::run::StepError;
+use super::shape::LabelShape;
+use super::value::Predictions;
+use crate::base::Code;
+use crate::data::{ColumnData, Labels, Table, Targets};
+use crate::task::{self, Outputs, RowLoss, Task};
+use crate::train::metrics::{Classes, Kind, MultiLabel, Scored, Values};
+
+/// The logits of some rows and what is known of these rows.
+pub struct Made<'a> {
+    /// The head's name.
+    pub head: &'a str,
+    /// The model's labels: class k is output k.
+    pub labels: &'a Labels,
+    pub ids: Vec<String>,
+    /// `Targets::None` where the truth is not known.
+    pub targets: &'a Targets,
+    /// `[rows, outputs]`
+    pub logits: &'a [f32],
+    /// Of every row, or empty.
+    pub losses: &'a [RowLoss],
+}
+
+impl Predictions {
+    pub fn new(made: &Made) -> Result<Self, StepError> {
+        let task = task::task(made.head).map_err(|error| StepError::internal(error.to_string()))?;
+        let rows = made.ids.len();
+        let outputs = made.logits.len().checked_div(rows).unwrap_or(0);
+        let predicted = task.predict(made.logits, outputs);
+        let mut columns = vec![("id".to_string(), ColumnData::Text(some(made.ids.clone())))];
+        if let Some(truth) = truth(made.targets, made.labels) {
+            columns.push(("label".to_string(), truth));
+        }
+        columns.push(("predicted".to_string(), answers(task, made, outputs, &predicted)));
+        columns.push(("logits".to_string(), by_row(made.logits, outputs)));
+        if !predicted.probabilities.is_empty() {
+            columns.push(("probabilities".to_string(), by_row(&predicted.probabilities, outputs)));
+        }
+        if !made.losses.is_empty() {
+            // The mean over the row's supervised elements; none where nothing is supervised.
+            let mean = |loss: &RowLoss| {
+                (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32)
+            };
+            let losses = made.losses.iter().map(mean).collect();
+            columns.push(("loss".to_string(), ColumnData::Float32(losses)));
+        }
+        let mut table = Table::from_columns(columns).map_err(StepError::from)?;
+        table.set_labels(declared(made.labels));
+        Ok(Self { table, head: made.head.to_string() })
+    }
+
+    /// What metrics read: rows whose truth is known. Fails where there are none.
+    pub fn scored(&self) -> Result<Scored, StepError> {
+        let task = task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
+        let targets = self.table.targets().map_err(StepError::from)?;
+        let logits: Vec<Vec<f64>> = match self.table.column("logits").map_err(StepError::from)? {
+            ColumnData::Floats32(rows) => {
+                rows.into_iter().map(|row| wide(row.unwrap_or_default())).collect()
+            }
+            ColumnData::Floats(rows) => rows.into_iter().map(Option::unwrap_or_default).collect(),
+            _ => return Err(StepError::internal("the column `logits` holds no lists of numbers")),
+        };
+        let names = self.table.labels().names().to_vec();
+        let scored = match (task.outputs(), targets) {
+            (Outputs::Classes, Targets::Class(truth)) => {
+                let known = |(truth, logits): (i64, Vec<f64>)| {
+                    usize::try_from(truth).ok().map(|truth| (truth, logits))
+                };
+                let (truth, logits): (Vec<_>, Vec<_>) =
+                    truth.into_iter().zip(logits).filter_map(known).unzip();
+                Classes::new(names, truth, logits.concat()).map(Scored::Classes)
+            }
+            (Outputs::Labels, Targets::Multi { values, .. }) => {
+                let truth = values.iter().map(|value| *value > 0.5).collect();
+                MultiLabel::new(names, truth, logits.concat(), THRESHOLD).map(Scored::MultiLabel)
+            }
+            (Outputs::Values, Targets::Value(truth)) => {
+                let (truth, predicted): (Vec<f64>, Vec<f64>) = truth
+                    .into_iter()
+                    .map(f64::from)
+                    .zip(logits.into_iter().flatten())
+                    .filter(|(truth, _)| !truth.is_nan())
+                    .unzip();
+                Values::new(truth, predicted).map(Scored::Values)
+            }
+            _ => {
+                return Err(StepError::new(
+                    Code::E0701,
+                    "the predictions hold no labels to compare with",
+                )
+                .help("`eval` keeps the labels of its tokens; `predict` knows none"));
+            }
+        };
+        scored.map_err(|error| StepError::new(Code::E0701, error.to_string()))
+    }
+}
+
+/// Several labels: those with at least this probability are predicted.
+const THRESHOLD: f64 = 0.5;
+
+/// The kind of predictions that a head makes, for the metrics that fit it.
+pub fn kind_of(head: &str) -> Option<Kind> {
+    Some(match task::task(head).ok()?.outputs() {
+        Outputs::Classes => Kind::Classes,
+        Outputs::Labels => Kind::MultiLabel,
+        Outputs::Values => Kind::Values,
+    })
+}
+
+/// The names of the classes where the checker knows them.
+pub fn known_names(labels: &LabelShape) -> Option<&[String]> {
+    match labels {
+        LabelShape::Classes(names) | LabelShape::Multi(names) => names.as_deref(),
+        _ => None,
+    }
+}
+
+fn some<T>(values: Vec<T>) -> Vec<Option<T>> {
+    values.into_iter().map(Some).collect()
+}
+
+fn wide(row: Vec<f32>) -> Vec<f64> {
+    row.into_iter().map(f64::from).collect()
+}
+
+fn by_row(values: &[f32], outputs: usize) -> ColumnData {
+    ColumnData::Floats32(values.chunks(outputs.max(1)).map(|row| Some(row.to_vec())).collect())
+}
+
+/// The order of the classes is the model's from here on, whatever occurs in these rows.
+fn declared(labels: &Labels) -> Labels {
+    match labels.clone() {
+        Labels::Classes { names, .. } => Labels::Classes { names, declared: true },
+        Labels::Multi { names, .. } => Labels::Multi { names, declared: true },
+        other => other,
+    }
+}
+
+fn name(labels: &Labels, class: usize) -> String {
+    labels.names().get(class).cloned().unwrap_or_else(|| class.to_string())
+}
+
+/// Names of the classes of each row of `values` that are set, `[rows, classes]`.
+fn set_names(labels: &Labels, values: &[f32], classes: usize) -> ColumnData {
+    let names = |row: &[f32]| {
+        let set = row.iter().enumerate().filter(|(_, value)| f64::from(**value) >= THRESHOLD);
+        Some(set.map(|(class, _)| name(labels, class)).collect())
+    };
+    ColumnData::Texts(values.chunks(classes.max(1)).map(names).collect())
+}
+
+fn truth(targets: &Targets, labels: &Labels) -> Option<ColumnData> {
+    Some(match targets {
+        Targets::None => return None,
+        Targets::Class(classes) => ColumnData::Text(
+            classes
+                .iter()
+                .map(|class| usize::try_from(*class).ok().map(|class| name(labels, class)))
+                .collect(),
+        ),
+        Targets::Value(values) => ColumnData::Float32(
+            values.iter().map(|value| (!value.is_nan()).then_some(*value)).collect(),
+        ),
+        Targets::Multi { classes, values } => set_names(labels, values, *classes),
+    })
+}
+
+fn answers(
+    task: &dyn Task,
+    made: &Made,
+    outputs: usize,
+    predicted: &task::Prediction,
+) -> ColumnData {
+    match task.outputs() {
+        Outputs::Classes => ColumnData::Text(
+            predicted.classes.iter().map(|class| Some(name(made.labels, *class))).collect(),
+        ),
+        Outputs::Labels => set_names(made.labels, &predicted.probabilities, outputs),
+        Outputs::Values => ColumnData::Float32(made.logits.iter().copied().map(Some).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made<'a>(
+        head: &'a str,
+        labels: &'a Labels,
+        targets: &'a Targets,
+        logits: &'a [f32],
+    ) -> Made<'a> {
+        let ids = vec!["a".to_string(), "b".to_string()];
+        Made { head, labels, ids, targets, logits, losses: &[] }
+    }
+
+    #[test]
+    fn classes_keep_the_order_of_the_model_and_skip_rows_without_truth() {
+        // `yes` is class 0 although it sorts last; the second row has no label.
+        let names = vec!["yes".to_string(), "no".to_string()];
+        let labels = Labels::Classes { names: names.clone(), declared: true };
+        let targets = Targets::Class(vec![0, -100]);
+        let logits = [2.0, 1.0, 0.0, 3.0];
+        let made = made("sequence_classification", &labels, &targets, &logits);
+        let predictions = Predictions::new(&made).expect("predictions");
+        let ColumnData::Text(predicted) = predictions.table.column("predicted").expect("a column")
+        else {
+            panic!("names")
+        };
+        assert_eq!(predicted, [Some("yes".to_string()), Some("no".to_string())]);
+        let Scored::Classes(scored) = predictions.scored().expect("scored") else {
+            panic!("classes")
+        };
+        assert_eq!(scored.labels(), names);
+        assert_eq!((scored.truth(), scored.predicted()), (&[0][..], &[0][..]));
+    }
+
+    #[test]
+    fn several_labels_and_values_survive_the_way_through_the_table() {
+        let names = vec!["x".to_string(), "y".to_string()];
+        let labels = Labels::Multi { names, declared: false };
+        let targets = Targets::Multi { classes: 2, values: vec![1.0, 0.0, 0.0, 0.0] };
+        let logits = [1.0, -1.0, -1.0, 0.5];
+        let made_multi = made("multi_label_classification", &labels, &targets, &logits);
+        let Scored::MultiLabel(scored) =
+            Predictions::new(&made_multi).and_then(|made| made.scored()).expect("scored")
+        else {
+            panic!("several labels")
+        };
+        assert_eq!(scored.truth(), [true, false, false, false]);
+        assert_eq!(scored.predicted(), [true, false, false, true]);
+
+        let targets = Targets::Value(vec![1.5, f32::NAN]);
+        let made_values = made("sequence_regression", &Labels::Values, &targets, &[1.25, 9.0]);
+        let Scored::Values(scored) =
+            Predictions::new(&made_values).and_then(|made| made.scored()).expect("scored")
+        else {
+            panic!("values")
+        };
+        assert_eq!((scored.truth(), scored.predicted()), (&[1.5][..], &[1.25][..]));
+    }
+}
