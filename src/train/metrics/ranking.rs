@@ -363,7 +363,8 @@ fn two_way_pairs(
     (pairs, above)
 }
 
-/// Mean over the labels, undefined if one label's value is.
+/// Mean over the labels, undefined if one label's value is. A weighted mean leaves out the labels
+/// without a true row, as scikit-learn does.
 fn mean_of_labels(
     labels: &[String],
     average: &RankAverage,
@@ -373,14 +374,20 @@ fn mean_of_labels(
     let counts = sample.label_counts();
     let (mut sum, mut weights) = (0.0, 0.0);
     for (label, name) in labels.iter().enumerate() {
+        let weight = match average {
+            RankAverage::Weighted => counts[label].truth as f64,
+            _ => 1.0,
+        };
+        if weight == 0.0 {
+            sample.warn(|| {
+                format!("the label `{name}` has no true row: the weighted mean leaves it out")
+            });
+            continue;
+        }
         let Some(value) = of_label(label) else {
             return Outcome::Undefined(format!(
                 "the label `{name}` needs both rows that carry it and rows that do not"
             ));
-        };
-        let weight = match average {
-            RankAverage::Weighted => counts[label].truth as f64,
-            _ => 1.0,
         };
         sum += weight * value;
         weights += weight;
