@@ -230,6 +230,15 @@ impl Table {
         Ok(Table { frame, labels, origin: self.origin.clone() })
     }
 
+    /// The same table with other names of columns.
+    pub(super) fn renamed(&self, name: impl Fn(&str) -> String) -> Result<Table> {
+        let mut frame = self.frame.clone();
+        let names: Vec<String> =
+            frame.get_column_names().iter().map(|old| name(old.as_str())).collect();
+        frame.set_column_names(&names).map_err(polars_error)?;
+        Ok(Table { frame, labels: self.labels.clone(), origin: self.origin.clone() })
+    }
+
     /// The rows of several tables, one after the other. A column must be in all of them and hold
     /// the same type; whole numbers beside fractions become fractions.
     pub fn concat(tables: &[&Table]) -> Result<Table> {
@@ -411,57 +420,76 @@ fn unify(left: &mut DataFrame, right: &mut DataFrame) -> Result<()> {
     Ok(())
 }
 
-/// Bytes in which no two different columns agree: the type, then for each value whether it is
-/// there, its length where it has one, and its little-endian bytes.
+/// Bytes in which no two different columns agree: the type, then every value.
 fn canonical(data: &ColumnData) -> Vec<u8> {
-    fn each<T>(tag: u8, values: &[Option<T>], mut write: impl FnMut(&T, &mut Vec<u8>)) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + values.len() * 9);
-        bytes.push(tag);
-        for value in values {
-            match value {
-                None => bytes.push(0),
-                Some(value) => {
-                    bytes.push(1);
-                    write(value, &mut bytes);
-                }
+    let tag = match data {
+        ColumnData::Bool(_) => 1,
+        ColumnData::Int(_) => 2,
+        ColumnData::Float(_) => 3,
+        ColumnData::Float32(_) => 4,
+        ColumnData::Text(_) => 5,
+        ColumnData::Ints(_) => 6,
+        ColumnData::Floats(_) => 7,
+        ColumnData::Floats32(_) => 8,
+        ColumnData::Texts(_) => 9,
+    };
+    let mut bytes = Vec::with_capacity(1 + data.len() * 9);
+    bytes.push(tag);
+    for row in 0..data.len() {
+        cell_bytes(data, row, &mut bytes);
+    }
+    bytes
+}
+
+/// Appends a value: whether it is there, its length where it has one, its little-endian bytes.
+pub(super) fn cell_bytes(data: &ColumnData, row: usize, to: &mut Vec<u8>) {
+    fn value<T>(
+        values: &[Option<T>],
+        row: usize,
+        to: &mut Vec<u8>,
+        write: impl Fn(&T, &mut Vec<u8>),
+    ) {
+        match values.get(row).and_then(Option::as_ref) {
+            None => to.push(0),
+            Some(value) => {
+                to.push(1);
+                write(value, to);
             }
         }
-        bytes
     }
-    fn length(length: usize, to: &mut Vec<u8>) {
-        to.extend((length as u64).to_le_bytes());
+    fn list<T>(
+        values: &[Option<Vec<T>>],
+        row: usize,
+        to: &mut Vec<u8>,
+        write: impl Fn(&T, &mut Vec<u8>),
+    ) {
+        value(values, row, to, |list, to| {
+            to.extend((list.len() as u64).to_le_bytes());
+            list.iter().for_each(|item| write(item, to));
+        });
+    }
+    fn text(text: &String, to: &mut Vec<u8>) {
+        to.extend((text.len() as u64).to_le_bytes());
+        to.extend(text.as_bytes());
+    }
+    fn double(number: &f64, to: &mut Vec<u8>) {
+        to.extend(number.to_bits().to_le_bytes());
+    }
+    fn single(number: &f32, to: &mut Vec<u8>) {
+        to.extend(number.to_bits().to_le_bytes());
+    }
+    fn whole(number: &i64, to: &mut Vec<u8>) {
+        to.extend(number.to_le_bytes());
     }
     match data {
-        ColumnData::Bool(values) => each(1, values, |value, to| to.push(u8::from(*value))),
-        ColumnData::Int(values) => each(2, values, |value, to| to.extend(value.to_le_bytes())),
-        ColumnData::Float(values) => {
-            each(3, values, |value, to| to.extend(value.to_bits().to_le_bytes()))
-        }
-        ColumnData::Float32(values) => {
-            each(4, values, |value, to| to.extend(value.to_bits().to_le_bytes()))
-        }
-        ColumnData::Text(values) => each(5, values, |value, to| {
-            length(value.len(), to);
-            to.extend(value.as_bytes());
-        }),
-        ColumnData::Ints(values) => each(6, values, |list, to| {
-            length(list.len(), to);
-            list.iter().for_each(|value| to.extend(value.to_le_bytes()));
-        }),
-        ColumnData::Floats(values) => each(7, values, |list, to| {
-            length(list.len(), to);
-            list.iter().for_each(|value| to.extend(value.to_bits().to_le_bytes()));
-        }),
-        ColumnData::Floats32(values) => each(8, values, |list, to| {
-            length(list.len(), to);
-            list.iter().for_each(|value| to.extend(value.to_bits().to_le_bytes()));
-        }),
-        ColumnData::Texts(values) => each(9, values, |list, to| {
-            length(list.len(), to);
-            for value in list {
-                length(value.len(), to);
-                to.extend(value.as_bytes());
-            }
-        }),
+        ColumnData::Bool(values) => value(values, row, to, |flag, to| to.push(u8::from(*flag))),
+        ColumnData::Int(values) => value(values, row, to, whole),
+        ColumnData::Float(values) => value(values, row, to, double),
+        ColumnData::Float32(values) => value(values, row, to, single),
+        ColumnData::Text(values) => value(values, row, to, text),
+        ColumnData::Ints(values) => list(values, row, to, whole),
+        ColumnData::Floats(values) => list(values, row, to, double),
+        ColumnData::Floats32(values) => list(values, row, to, single),
+        ColumnData::Texts(values) => list(values, row, to, text),
     }
 }
