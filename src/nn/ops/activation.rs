@@ -1,0 +1,203 @@
+//! Elementwise functions, by the names that transformers' `hidden_act` uses.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::tensor::{Slice, by_dtype, output, read};
+use crate::nn::Real;
+use crate::nn::parallel::{map, map2, simd};
+
+/// An elementwise function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x·Φ(x), with the error function.
+    Gelu,
+    /// ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
+    GeluTanh,
+    Relu,
+    /// x·σ(x).
+    Silu,
+    Tanh,
+    Identity,
+}
+
+/// Every name in `hidden_act` that is known, with what it means.
+const NAMES: &[(&str, Activation)] = &[
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("relu", Activation::Relu),
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("tanh", Activation::Tanh),
+    ("linear", Activation::Identity),
+];
+
+impl Activation {
+    pub fn parse(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, activation)| *activation)
+    }
+
+    /// The names that [`Self::parse`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+}
+
+/// The function of every element of `x`, of any shape.
+pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
+    match function {
+        Activation::Identity => Ok(x.clone()),
+        _ => x.contiguous()?.apply_op1(Elementwise { function }),
+    }
+}
+
+/// [`activation`] of candle's primitives.
+pub fn reference(x: &Tensor, function: Activation) -> Result<Tensor> {
+    match function {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => {
+            let inner = ((x + ((x * x)? * x)?.affine(0.044715, 0.0)?)? * SQRT_2_OVER_PI)?;
+            (x * 0.5)? * (inner.tanh()? + 1.0)?
+        }
+        Activation::Relu => x.relu(),
+        Activation::Silu => x / (x.neg()?.exp()? + 1.0)?,
+        Activation::Tanh => x.tanh(),
+        Activation::Identity => Ok(x.clone()),
+    }
+}
+
+const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
+const SQRT_HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
+/// 1/√(2π).
+const NORMAL_PEAK: f64 = 0.398_942_280_401_432_7;
+
+/// `out = f(x)`, vectorised.
+#[inline(always)]
+pub(crate) fn forward<T: Real>(function: Activation, x: &[T], out: &mut [T]) {
+    simd(
+        #[inline(always)]
+        || match function {
+            Activation::Gelu => each(x, out, gelu),
+            Activation::GeluTanh => each(x, out, gelu_tanh),
+            Activation::Relu => each(x, out, |x| if x < T::ZERO { T::ZERO } else { x }),
+            Activation::Silu => each(x, out, |x| x / (T::ONE + (-x).exp())),
+            Activation::Tanh => each(x, out, T::tanh),
+            Activation::Identity => out.copy_from_slice(x),
+        },
+    );
+}
+
+/// `out = gradient · f′(x)`, vectorised.
+#[inline(always)]
+pub(crate) fn backward<T: Real>(function: Activation, x: &[T], gradient: &[T], out: &mut [T]) {
+    simd(
+        #[inline(always)]
+        || match function {
+            Activation::Gelu => each2(x, gradient, out, |x, g| g * gelu_slope(x)),
+            Activation::GeluTanh => each2(x, gradient, out, |x, g| g * gelu_tanh_slope(x)),
+            Activation::Relu => {
+                each2(x, gradient, out, |x, g| if x > T::ZERO { g } else { T::ZERO })
+            }
+            Activation::Silu => each2(x, gradient, out, |x, g| {
+                let sigmoid = T::ONE / (T::ONE + (-x).exp());
+                g * (sigmoid * (T::ONE + x * (T::ONE - sigmoid)))
+            }),
+            Activation::Tanh => each2(x, gradient, out, |x, g| {
+                let y = x.tanh();
+                g * (T::ONE - y * y)
+            }),
+            Activation::Identity => out.copy_from_slice(gradient),
+        },
+    );
+}
+
+#[inline(always)]
+fn each<T: Real>(x: &[T], out: &mut [T], f: impl Fn(T) -> T) {
+    out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x));
+}
+
+#[inline(always)]
+fn each2<T: Real>(x: &[T], gradient: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
+    out.iter_mut().zip(x).zip(gradient).for_each(|((out, &x), &g)| *out = f(x, g));
+}
+
+#[inline(always)]
+fn gelu<T: Real>(x: T) -> T {
+    T::of(0.5) * x * (T::ONE + (x * T::of(SQRT_HALF)).erf())
+}
+
+/// Φ(x) + x·φ(x).
+#[inline(always)]
+fn gelu_slope<T: Real>(x: T) -> T {
+    let cumulative = T::of(0.5) * (T::ONE + (x * T::of(SQRT_HALF)).erf());
+    cumulative + x * T::of(NORMAL_PEAK) * (T::of(-0.5) * x * x).exp()
+}
+
+#[inline(always)]
+fn gelu_tanh<T: Real>(x: T) -> T {
+    let inner = T::of(SQRT_2_OVER_PI) * (x + T::of(0.044715) * x * x * x);
+    T::of(0.5) * x * (T::ONE + inner.tanh())
+}
+
+#[inline(always)]
+fn gelu_tanh_slope<T: Real>(x: T) -> T {
+    let inner = T::of(SQRT_2_OVER_PI) * (x + T::of(0.044715) * x * x * x);
+    let tanh = inner.tanh();
+    let inner_slope = T::of(SQRT_2_OVER_PI) * (T::ONE + T::of(3.0 * 0.044715) * x * x);
+    T::of(0.5) * (T::ONE + tanh) + T::of(0.5) * x * (T::ONE - tanh * tanh) * inner_slope
+}
+
+struct Elementwise {
+    function: Activation,
+}
+
+impl CustomOp1 for Elementwise {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_dtype!(x, T => {
+            let out = map::<T>(read(x, layout)?, |x, out| forward(self.function, x, out));
+            output(out, layout.shape().clone())
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        let out = by_dtype!(x, T => {
+            let (x_slice, gradient) = (Slice::<T>::new(x)?, Slice::<T>::new(&gradient)?);
+            let out = map2(x_slice.get(), gradient.get(), |x, g, out| {
+                backward(self.function, x, g, out);
+            });
+            Tensor::from_vec(out, x.shape(), x.device())
+        });
+        out.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::check::Check;
+
+    #[test]
+    fn activations_agree_with_their_references() {
+        for (name, function) in NAMES {
+            for shape in [[1, 1], [17, 33], [1, 40_001]] {
+                if *function != Activation::Identity {
+                    Check::new(name).input(&shape).run(
+                        |x, _| activation(&x[0], *function),
+                        |x, _| reference(&x[0], *function),
+                    );
+                }
+            }
+        }
+        assert_eq!(Activation::parse("gelu_new"), Some(Activation::GeluTanh));
+        assert_eq!(Activation::parse("galu"), None);
+    }
+}

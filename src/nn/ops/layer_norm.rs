@@ -1,0 +1,371 @@
+//! Layer normalisation, with the residual connection and the dropout before it in the same pass.
+//! Source: Ba, Kiros, Hinton, "Layer normalization" (2016).
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::dropout::{self, DropoutAt, Dropper, Row};
+use super::tensor::{Slice, anchor, by_dtype, output, read};
+use crate::nn::parallel::{ROWS_PER_SUM, for_rows, lanes_sum, rows_per_piece, simd, written};
+use crate::nn::{Real, Weight};
+
+/// LN(x + residual) over the last axis. `x`, `residual` `[rows, hidden]`, `weight`, `bias`
+/// `[hidden]`.
+///
+/// Statistics are computed in two passes; the gradients of weight and bias sum chunks of 256 rows,
+/// in order.
+pub fn layer_norm(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    weight: &Weight,
+    bias: &Weight,
+    eps: f64,
+) -> Result<Tensor> {
+    fused(x, residual, None, weight, bias, eps)
+}
+
+/// LN(dropout(x) + residual): how a block of a post-norm transformer ends.
+pub fn dropout_add_layer_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    dropout: Option<&DropoutAt>,
+    weight: &Weight,
+    bias: &Weight,
+    eps: f64,
+) -> Result<Tensor> {
+    fused(x, Some(residual), dropout, weight, bias, eps)
+}
+
+/// [`layer_norm`] of candle's primitives.
+pub fn reference(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    let x = residual.map_or(Ok(x.clone()), |residual| x + residual)?;
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centered.broadcast_div(&(variance + eps)?.sqrt()?)?;
+    normal.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+/// [`dropout_add_layer_norm`] of candle's primitives.
+pub fn dropout_add_reference(
+    x: &Tensor,
+    residual: &Tensor,
+    dropout: Option<&DropoutAt>,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    let x = dropout.map_or(Ok(x.clone()), |at| dropout::reference(x, at))?;
+    reference(&x, Some(residual), weight, bias, eps)
+}
+
+fn fused(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    dropout: Option<&DropoutAt>,
+    weight: &Weight,
+    bias: &Weight,
+    eps: f64,
+) -> Result<Tensor> {
+    let (rows, hidden) = x.dims2()?;
+    if weight.dims() != [hidden] || bias.dims() != [hidden] || hidden == 0 {
+        bail!(
+            "layer norm: a weight of shape {:?} and a bias of {:?} for {hidden} columns",
+            weight.dims(),
+            bias.dims()
+        )
+    }
+    if let Some(residual) = residual
+        && residual.dims() != x.dims()
+    {
+        bail!("layer norm: a residual of shape {:?} for {:?}", residual.dims(), x.dims())
+    }
+    let dropout = match dropout {
+        Some(at) => Some((at.dropper(rows)?, at.clone())),
+        None => None,
+    };
+    let op = LayerNorm {
+        has_residual: residual.is_some(),
+        dropout,
+        weight: weight.clone(),
+        bias: bias.clone(),
+        eps,
+    };
+    let anchor = anchor(x, [weight, bias]);
+    let x = x.contiguous()?;
+    // Without a residual, x stands in for it and is not read.
+    let residual = residual.map_or(Ok(x.clone()), Tensor::contiguous)?;
+    x.apply_op3(&residual, &anchor, op)
+}
+
+struct LayerNorm {
+    has_residual: bool,
+    dropout: Option<(Dropper, DropoutAt)>,
+    weight: Weight,
+    bias: Weight,
+    eps: f64,
+}
+
+/// The gradients of `x` and `residual`.
+type Gradients = (Option<Tensor>, Option<Tensor>);
+
+impl LayerNorm {
+    /// `sum = dropout(x) + residual` for one row; `factors` is what dropout multiplied with.
+    #[inline(always)]
+    fn add<T: Real>(&self, row: usize, x: &[T], residual: &[T], factors: &mut [T], sum: &mut [T]) {
+        match &self.dropout {
+            Some((dropper, at)) => {
+                dropper.factors(Row::Hidden(at.rows[row]), factors);
+                for (((sum, &x), &factor), &residual) in
+                    sum.iter_mut().zip(x).zip(&*factors).zip(residual)
+                {
+                    *sum = x * factor + residual;
+                }
+            }
+            None if self.has_residual => {
+                sum.iter_mut().zip(x).zip(residual).for_each(|((sum, &x), &r)| *sum = x + r);
+            }
+            None => sum.copy_from_slice(x),
+        }
+    }
+
+    fn forward<T: Real>(&self, x: &[T], residual: &[T]) -> Result<Vec<T>> {
+        let hidden = self.weight.elem_count();
+        let (weight, bias) = (Slice::<T>::new(&self.weight)?, Slice::<T>::new(&self.bias)?);
+        let (weight, bias) = (weight.get(), bias.get());
+        Ok(written(x.len(), |out| {
+            for_rows(out, hidden, rows_per_piece(hidden), |first, out| {
+                let mut factors = vec![T::ZERO; hidden];
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (row, out) in out.chunks_exact_mut(hidden).enumerate() {
+                            let row = first + row;
+                            let range = row * hidden..(row + 1) * hidden;
+                            self.add(row, &x[range.clone()], &residual[range], &mut factors, out);
+                            let (mean, scale) = statistics(out, self.eps);
+                            for ((out, &weight), &bias) in out.iter_mut().zip(weight).zip(bias) {
+                                *out = (*out - mean) * scale * weight + bias;
+                            }
+                        }
+                    },
+                );
+            });
+        }))
+    }
+
+    fn backward<T: Real>(&self, x: &Tensor, residual: &Tensor, dy: &Tensor) -> Result<Gradients> {
+        let (rows, hidden) = x.dims2()?;
+        let (shape, device) = (x.shape(), x.device());
+        let (x_slice, residual_slice) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
+        let (x_values, residual_values) = (x_slice.get(), residual_slice.get());
+        let (dy, weight) = (Slice::<T>::new(dy)?, Slice::<T>::new(&self.weight)?);
+        let (dy, weight) = (dy.get(), weight.get());
+
+        // Sums of a chunk: the gradient of the weight, then that of the bias.
+        let mut sums = vec![T::ZERO; rows.div_ceil(ROWS_PER_SUM) * 2 * hidden];
+        let dropped_size = if self.dropout.is_some() { rows * hidden } else { 0 };
+        let mut dsum = Vec::new();
+        let dx = written(dropped_size, |dx| {
+            dsum = written(rows * hidden, |dsum| {
+                let chunk = ROWS_PER_SUM * hidden;
+                let mut dropped = dx.chunks_mut(chunk);
+                let pieces: Vec<_> = dsum
+                    .chunks_mut(chunk)
+                    .zip(sums.chunks_mut(2 * hidden))
+                    .map(|(dsum, sums)| (dsum, sums, dropped.next().unwrap_or_default()))
+                    .collect();
+                pieces.into_par_iter().enumerate().for_each(|(chunk, (dsum, sums, dx))| {
+                    let (dweight, dbias) = sums.split_at_mut(hidden);
+                    let mut factors = vec![T::ZERO; hidden];
+                    let mut normal = vec![T::ZERO; hidden];
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for (place, dsum) in dsum.chunks_exact_mut(hidden).enumerate() {
+                                let row = chunk * ROWS_PER_SUM + place;
+                                let range = row * hidden..(row + 1) * hidden;
+                                let (x, dy) = (&x_values[range.clone()], &dy[range.clone()]);
+                                let residual = &residual_values[range];
+                                self.add(row, x, residual, &mut factors, &mut normal);
+                                let scale = normalise(&mut normal, self.eps);
+                                backward_row(&normal, scale, dy, weight, dsum, dweight, dbias);
+                                if self.dropout.is_some() {
+                                    let dx = &mut dx[place * hidden..][..hidden];
+                                    for ((dx, &dsum), &factor) in
+                                        dx.iter_mut().zip(&*dsum).zip(&factors)
+                                    {
+                                        *dx = dsum * factor;
+                                    }
+                                }
+                            }
+                        },
+                    );
+                });
+            });
+        });
+
+        for (place, target) in [&self.weight, &self.bias].into_iter().enumerate() {
+            if target.is_trainable() {
+                target.contribute::<T>(|out, is_first| {
+                    if is_first {
+                        out.fill(T::ZERO);
+                    }
+                    for sums in sums.chunks_exact(2 * hidden) {
+                        let sums = &sums[place * hidden..][..hidden];
+                        out.iter_mut().zip(sums).for_each(|(out, &sum)| *out += sum);
+                    }
+                })?;
+            }
+        }
+
+        let dsum = Tensor::from_vec(dsum, shape, device)?;
+        let dx = match self.dropout {
+            Some(_) => Tensor::from_vec(dx, shape, device)?,
+            None => dsum.clone(),
+        };
+        let wanted = |tensor: &Tensor, gradient| tensor.track_op().then_some(gradient);
+        let residual = if self.has_residual { wanted(residual, dsum) } else { None };
+        Ok((wanted(x, dx), residual))
+    }
+}
+
+/// The mean of a row, and 1/√(variance + eps).
+#[inline(always)]
+fn statistics<T: Real>(row: &[T], eps: f64) -> (T, T) {
+    let count = T::of(row.len() as f64);
+    let mean = lanes_sum(row, |x| x) / count;
+    let variance = lanes_sum(row, |x| (x - mean) * (x - mean)) / count;
+    (mean, T::ONE / (variance + T::of(eps)).sqrt())
+}
+
+/// Subtracts the mean and divides by the deviation; returns 1 / deviation.
+#[inline(always)]
+fn normalise<T: Real>(row: &mut [T], eps: f64) -> T {
+    let (mean, scale) = statistics(row, eps);
+    row.iter_mut().for_each(|x| *x = (*x - mean) * scale);
+    scale
+}
+
+/// With g = dy·weight: dx = (g − mean(g) − normal·mean(g·normal)) / deviation.
+#[inline(always)]
+fn backward_row<T: Real>(
+    normal: &[T],
+    scale: T,
+    dy: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    dweight: &mut [T],
+    dbias: &mut [T],
+) {
+    let count = T::of(normal.len() as f64);
+    for ((dx, &dy), &weight) in dx.iter_mut().zip(dy).zip(weight) {
+        *dx = dy * weight;
+    }
+    for (((dweight, dbias), &dy), &normal) in
+        dweight.iter_mut().zip(dbias.iter_mut()).zip(dy).zip(normal)
+    {
+        *dweight += dy * normal;
+        *dbias += dy;
+    }
+    let mean = lanes_sum(dx, |g| g) / count;
+    let along = crate::nn::parallel::lanes_dot(dx, normal) / count;
+    for (dx, &normal) in dx.iter_mut().zip(normal) {
+        *dx = (*dx - mean - normal * along) * scale;
+    }
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_dtype!(x, T => {
+            let (x, residual) = (read(x, layout)?, read(residual, residual_layout)?);
+            output(self.forward::<T>(x, residual)?, layout.shape().clone())
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let (dx, dresidual) = by_dtype!(x, T => self.backward::<T>(x, residual, &gradient))?;
+        Ok((dx, dresidual, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::check::{Check, tensor};
+    use crate::nn::ops::dropout::tests::{at, places};
+
+    const EPS: f64 = 1e-12;
+
+    #[test]
+    fn layer_norm_agrees_with_its_reference() {
+        for (rows, hidden) in [(1, 7), (17, 32), (257, 17), (512, 5)] {
+            Check::new(&format!("layer_norm {rows}x{hidden}"))
+                .input(&[rows, hidden])
+                .weight(&[hidden])
+                .weight(&[hidden])
+                .run(
+                    |x, w| layer_norm(&x[0], None, &w[0], &w[1], EPS),
+                    |x, w| reference(&x[0], None, &w[0], &w[1], EPS),
+                );
+            Check::new(&format!("layer_norm with residual {rows}x{hidden}"))
+                .input(&[rows, hidden])
+                .input(&[rows, hidden])
+                .weight(&[hidden])
+                .weight(&[hidden])
+                .run(
+                    |x, w| layer_norm(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
+                    |x, w| reference(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
+                );
+        }
+    }
+
+    #[test]
+    fn dropout_before_the_norm_agrees_with_its_reference() {
+        for (lengths, hidden) in [(vec![1], 9), (vec![100, 157], 67)] {
+            let at = at(0.2, 9, places(4, &lengths));
+            Check::new("dropout_add_layer_norm")
+                .input(&[lengths.iter().sum(), hidden])
+                .input(&[lengths.iter().sum(), hidden])
+                .weight(&[hidden])
+                .weight(&[hidden])
+                .run(
+                    |x, w| dropout_add_layer_norm(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
+                    |x, w| dropout_add_reference(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
+                );
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let weight = |n| Weight::new(&tensor(&[n], 0), true).unwrap();
+        let x = tensor(&[2, 3], 0);
+        assert!(layer_norm(&x, None, &weight(4), &weight(3), EPS).is_err());
+        assert!(layer_norm(&x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS).is_err());
+    }
+}

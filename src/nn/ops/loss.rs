@@ -1,0 +1,292 @@
+//! Losses. Each is a sum over the rows given, divided by a denominator that the caller computes over
+//! the *whole* update, so that cutting an update into micro-batches changes nothing. The gradient is
+//! computed together with the value.
+
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, WithDType, bail};
+
+use super::tensor::{Slice, by_dtype};
+use crate::nn::Real;
+
+/// A target that is not supervised.
+pub const IGNORED: i64 = -100;
+
+/// `logits` `[n, classes]`, `targets` `[n]`: a class, or −100 for what is not supervised. Returns a
+/// scalar: Σ over rows of (1 − ε)·w_y·(−log p_y) + ε/C·Σ_c w_c·(−log p_c), over `denominator`, with
+/// ε `label_smoothing` and w `class_weights` (1 without).
+///
+/// With the denominator Σ w_y over supervised rows this is PyTorch's `CrossEntropyLoss`. Fails on a
+/// target that is no class and on a denominator that is not positive.
+pub fn cross_entropy(
+    logits: &Tensor,
+    targets: &[i64],
+    class_weights: Option<&[f32]>,
+    label_smoothing: f64,
+    denominator: f64,
+) -> Result<Tensor> {
+    let (rows, classes) = check_classes(logits, targets, class_weights, denominator)?;
+    let share = label_smoothing / classes as f64;
+    let weight = |class: usize| class_weights.map_or(1.0, |weights| f64::from(weights[class]));
+    let logits = logits.contiguous()?;
+    by_dtype!(logits, T => {
+        let slice = Slice::<T>::new(&logits)?;
+        let mut gradient = vec![<T as Real>::ZERO; rows * classes];
+        let mut sum = 0.0;
+        let mut wanted = vec![0.0f64; classes];
+        for ((logits, gradient), &target) in slice
+            .get()
+            .chunks_exact(classes)
+            .zip(gradient.chunks_exact_mut(classes))
+            .zip(targets)
+        {
+            let Ok(target) = usize::try_from(target) else { continue };
+            // wanted_c: the weight with which −log p_c counts.
+            wanted.iter_mut().enumerate().for_each(|(class, w)| *w = share * weight(class));
+            wanted[target] += (1.0 - label_smoothing) * weight(target);
+            let total: f64 = wanted.iter().sum();
+            let most = logits.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, greater);
+            let exp_sum: f64 = logits.iter().map(|x| (x.to_f64() - most).exp()).sum();
+            let log_sum = most + exp_sum.ln();
+            for ((gradient, logit), wanted) in gradient.iter_mut().zip(logits).zip(&wanted) {
+                let log_p = logit.to_f64() - log_sum;
+                sum -= wanted * log_p;
+                *gradient = T::of((total * log_p.exp() - wanted) / denominator);
+            }
+        }
+        scalar(&logits, T::of(sum / denominator), gradient)
+    })
+}
+
+/// [`cross_entropy`] of candle's primitives.
+pub fn cross_entropy_reference(
+    logits: &Tensor,
+    targets: &[i64],
+    class_weights: Option<&[f32]>,
+    label_smoothing: f64,
+    denominator: f64,
+) -> Result<Tensor> {
+    let (rows, classes) = check_classes(logits, targets, class_weights, denominator)?;
+    let mut wanted = vec![0.0; rows * classes];
+    for (wanted, &target) in wanted.chunks_exact_mut(classes).zip(targets) {
+        let Ok(target) = usize::try_from(target) else { continue };
+        for (class, wanted) in wanted.iter_mut().enumerate() {
+            let weight = class_weights.map_or(1.0, |weights| f64::from(weights[class]));
+            let hit = if class == target { 1.0 - label_smoothing } else { 0.0 };
+            *wanted = weight * (hit + label_smoothing / classes as f64);
+        }
+    }
+    let wanted = Tensor::from_vec(wanted, (rows, classes), logits.device())?;
+    // Shifting by a constant changes neither the value nor the gradient.
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let log_sum = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    let log_p = shifted.broadcast_sub(&log_sum)?;
+    (log_p * wanted.to_dtype(logits.dtype())?)?.sum_all()?.affine(-1.0 / denominator, 0.0)
+}
+
+/// `logits`, `targets` `[n, classes]`, targets in [0, 1], row by row. Returns a scalar:
+/// Σ (max(x, 0) − x·y + ln(1 + e^−|x|)) / `denominator`.
+pub fn bce_with_logits(logits: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
+    check_values(logits, targets, denominator)?;
+    elementwise(logits, targets, denominator, |x, y| {
+        let value = x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
+        (value, 1.0 / (1.0 + (-x).exp()) - y)
+    })
+}
+
+/// [`bce_with_logits`] of candle's primitives.
+pub fn bce_with_logits_reference(
+    logits: &Tensor,
+    targets: &[f32],
+    denominator: f64,
+) -> Result<Tensor> {
+    check_values(logits, targets, denominator)?;
+    let targets = like(logits, targets)?;
+    let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    let value = ((logits.relu()? - (logits * targets)?)? + softplus)?;
+    value.sum_all()? / denominator
+}
+
+/// `predictions` and `targets` of one length. Returns a scalar: Σ (x − y)² / `denominator`.
+pub fn mse(predictions: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
+    check_values(predictions, targets, denominator)?;
+    elementwise(predictions, targets, denominator, |x, y| ((x - y) * (x - y), 2.0 * (x - y)))
+}
+
+/// [`mse`] of candle's primitives.
+pub fn mse_reference(predictions: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
+    check_values(predictions, targets, denominator)?;
+    (predictions - like(predictions, targets)?)?.sqr()?.sum_all()? / denominator
+}
+
+fn check_classes(
+    logits: &Tensor,
+    targets: &[i64],
+    class_weights: Option<&[f32]>,
+    denominator: f64,
+) -> Result<(usize, usize)> {
+    let (rows, classes) = logits.dims2()?;
+    if targets.len() != rows {
+        bail!("cross entropy: {} targets for {rows} rows", targets.len())
+    }
+    let known = |target: i64| usize::try_from(target).is_ok_and(|target| target < classes);
+    if let Some(target) = targets.iter().find(|target| **target != IGNORED && !known(**target)) {
+        bail!("cross entropy: target {target} is not one of {classes} classes")
+    }
+    if let Some(weights) = class_weights
+        && weights.len() != classes
+    {
+        bail!("cross entropy: {} class weights for {classes} classes", weights.len())
+    }
+    check_denominator(denominator)?;
+    Ok((rows, classes))
+}
+
+fn check_values(values: &Tensor, targets: &[f32], denominator: f64) -> Result<()> {
+    if values.elem_count() != targets.len() {
+        bail!("loss: {} targets for {} values", targets.len(), values.elem_count())
+    }
+    check_denominator(denominator)
+}
+
+fn check_denominator(denominator: f64) -> Result<()> {
+    if !(denominator > 0.0 && denominator.is_finite()) {
+        bail!("loss: a denominator of {denominator}: nothing is supervised")
+    }
+    Ok(())
+}
+
+fn like(tensor: &Tensor, values: &[f32]) -> Result<Tensor> {
+    Tensor::from_slice(values, tensor.shape(), tensor.device())?.to_dtype(tensor.dtype())
+}
+
+fn greater(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// Σ f(x, y).0 / denominator, whose gradient is f(x, y).1 / denominator.
+fn elementwise(
+    values: &Tensor,
+    targets: &[f32],
+    denominator: f64,
+    f: impl Fn(f64, f64) -> (f64, f64),
+) -> Result<Tensor> {
+    let values = values.contiguous()?;
+    by_dtype!(values, T => {
+        let slice = Slice::<T>::new(&values)?;
+        let mut sum = 0.0;
+        let mut gradient = Vec::with_capacity(targets.len());
+        for (value, &target) in slice.get().iter().zip(targets) {
+            let (value, slope) = f(value.to_f64(), f64::from(target));
+            sum += value;
+            gradient.push(T::of(slope / denominator));
+        }
+        scalar(&values, T::of(sum / denominator), gradient)
+    })
+}
+
+/// A scalar that depends on `x` with this gradient.
+fn scalar<T: Real>(x: &Tensor, value: T, gradient: Vec<T>) -> Result<Tensor> {
+    let gradient = Tensor::from_vec(gradient, x.shape(), x.device())?;
+    x.apply_op1(Loss { value: value.to_f64(), gradient })
+}
+
+struct Loss {
+    value: f64,
+    gradient: Tensor,
+}
+
+impl CustomOp1 for Loss {
+    fn name(&self) -> &'static str {
+        "loss"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_dtype!(x, T => {
+            Ok((T::to_cpu_storage_owned(vec![<T as Real>::of(self.value)]), Shape::from(())))
+        })
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        self.gradient.broadcast_mul(gradient).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::check::{Check, flat, tensor};
+
+    fn targets(rows: usize, classes: usize) -> Vec<i64> {
+        (0..rows)
+            .map(|row| if row % 5 == 3 { IGNORED } else { (row * 7 % classes) as i64 })
+            .collect()
+    }
+
+    #[test]
+    fn cross_entropy_agrees_with_its_reference() {
+        for (rows, classes) in [(1, 2), (17, 3), (257, 33)] {
+            let targets = targets(rows, classes);
+            let weights: Vec<f32> = (0..classes).map(|class| 0.5 + class as f32).collect();
+            for weights in [None, Some(&weights[..])] {
+                for smoothing in [0.0, 0.1] {
+                    Check::new("cross_entropy").input(&[rows, classes]).run(
+                        |x, _| cross_entropy(&x[0], &targets, weights, smoothing, 3.5),
+                        |x, _| cross_entropy_reference(&x[0], &targets, weights, smoothing, 3.5),
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn elementwise_losses_agree_with_their_references() {
+        for (rows, classes) in [(1, 1), (17, 5), (257, 3)] {
+            let targets: Vec<f32> = (0..rows * classes).map(|i| (i % 3) as f32 / 2.0).collect();
+            Check::new("bce_with_logits").input(&[rows, classes]).run(
+                |x, _| bce_with_logits(&x[0], &targets, 2.5),
+                |x, _| bce_with_logits_reference(&x[0], &targets, 2.5),
+            );
+            Check::new("mse")
+                .input(&[rows * classes])
+                .run(|x, _| mse(&x[0], &targets, 2.5), |x, _| mse_reference(&x[0], &targets, 2.5));
+        }
+    }
+
+    /// By hand: two classes with logits (0, ln 3) have p = (1/4, 3/4).
+    #[test]
+    fn cross_entropy_by_hand() {
+        let logits = Tensor::new(&[[0.0, 3f64.ln()]], &candle_core::Device::Cpu).unwrap();
+        let value = |target, weights: Option<&[f32]>, smoothing| {
+            let loss = cross_entropy(&logits, &[target], weights, smoothing, 1.0).unwrap();
+            loss.to_scalar::<f64>().unwrap()
+        };
+        let (ln4, ln43) = (4f64.ln(), (4f64 / 3.0).ln());
+        assert!((value(0, None, 0.0) - ln4).abs() < 1e-12);
+        assert!((value(1, Some(&[1.0, 2.0]), 0.0) - 2.0 * ln43).abs() < 1e-12);
+        let smoothed = 0.8 * 2.0 * ln43 + 0.1 * (ln4 + 2.0 * ln43);
+        assert!((value(1, Some(&[1.0, 2.0]), 0.2) - smoothed).abs() < 1e-12);
+        assert_eq!(value(IGNORED, None, 0.0), 0.0);
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow_and_nan_stays() {
+        let loss = |values: [f32; 2]| {
+            let logits = Tensor::new(&[values], &candle_core::Device::Cpu).unwrap();
+            let loss = cross_entropy(&logits, &[0], None, 0.0, 1.0).unwrap();
+            (flat(&loss)[0], flat(&bce_with_logits(&logits, &[1.0, 0.0], 1.0).unwrap())[0])
+        };
+        assert_eq!(loss([-1e4, 1e4]), (2e4, 2e4));
+        let (ce, bce) = loss([f32::NAN, 0.0]);
+        assert!(ce.is_nan() && bce.is_nan());
+    }
+
+    #[test]
+    fn wrong_targets_are_errors() {
+        let logits = tensor(&[2, 3], 0);
+        assert!(cross_entropy(&logits, &[0], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&logits, &[0, 3], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&logits, &[0, -1], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&logits, &[0, 1], Some(&[1.0]), 0.0, 1.0).is_err());
+        assert!(cross_entropy(&logits, &[0, 1], None, 0.0, 0.0).is_err());
+        assert!(mse(&logits, &[0.0], 1.0).is_err());
+    }
+}

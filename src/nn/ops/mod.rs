@@ -1,0 +1,21 @@
+//! One operation per file: the fused form, named like its file, and its `reference`.
+//!
+//! All take and return contiguous f32 tensors (f64 for checks) in the main memory, and fail on
+//! shapes that do not fit. An operation's gradient with respect to a tensor that is outside of the
+//! graph is not computed.
+
+pub mod activation;
+pub mod adamw;
+pub mod attention;
+pub mod dropout;
+pub mod embedding;
+pub mod layer_norm;
+pub mod linear;
+pub mod loss;
+pub mod take_rows;
+mod tensor;
+
+pub use adamw::sum_of_squares;
+
+#[cfg(test)]
+pub(crate) mod check;
