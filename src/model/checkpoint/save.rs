@@ -1,0 +1,63 @@
+//! Writing a model as a folder in the Hugging Face layout, which transformers opens.
+
+use std::path::Path;
+
+use crate::model::value::of_data;
+use crate::model::{Model, ModelError, Result};
+
+/// A file that was written, by its name, and its size in bytes.
+pub type SavedFile = (String, u64);
+
+/// Writes `model.safetensors`, `config.json` and the tokenizer's files into a folder that exists.
+/// `problem_type`: what the config calls the head's task. Fails while tensors have no values.
+pub fn save_folder(
+    model: &Model,
+    problem_type: Option<&str>,
+    folder: &Path,
+) -> Result<Vec<SavedFile>> {
+    model.complete()?;
+    let mut saved = Vec::new();
+    let mut save = |name: &str, bytes: &[u8]| -> Result<()> {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|error| ModelError::io(&path, &error))?;
+        saved.push((name.to_string(), bytes.len() as u64));
+        Ok(())
+    };
+    save("config.json", config(model, problem_type)?.as_bytes())?;
+    save("model.safetensors", &model.tensor_bytes()?)?;
+    if let Some(tokenizer) = &model.tokenizer {
+        for (name, bytes) in tokenizer.files().map_err(of_data)? {
+            save(&name, &bytes)?;
+        }
+    }
+    Ok(saved)
+}
+
+/// The config with the class, the labels and the task; every other field as it was read.
+fn config(model: &Model, problem_type: Option<&str>) -> Result<String> {
+    let mut config = model.config.clone();
+    let backbone = model.backbone()?;
+    if let Some(head) = &model.head {
+        let outputs = head.outputs.unwrap_or(head.labels.len());
+        let module = backbone.sequence_head(outputs).ok_or_else(|| {
+            ModelError::new(format!("the head `{}` is not one of this architecture", head.task))
+        })?;
+        config.set("architectures", vec![module.class()]);
+        let mut names = head.labels.clone();
+        if names.is_empty() {
+            names = (0..outputs).map(|number| format!("LABEL_{number}")).collect();
+        }
+        config.set_label_names(&names);
+        config.remove("num_labels");
+        if let Some(problem_type) = problem_type {
+            config.set("problem_type", problem_type);
+        }
+    }
+    // What is written is f32, whatever was read.
+    for name in ["dtype", "torch_dtype"] {
+        if config.get(name).is_some() {
+            config.set(name, "float32");
+        }
+    }
+    Ok(config.to_json())
+}

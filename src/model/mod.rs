@@ -1,0 +1,185 @@
+//! Architectures: what parameters a family has, and how its inputs become hidden states. One file
+//! per family, and a table of them by the config's `model_type`. Also the value *model* that
+//! travels between steps, checkpoints in the Hugging Face layout, and the embedded models.
+//! What a head's outputs mean, and the losses, are in `task`.
+
+pub mod bert;
+pub mod builtin;
+pub mod checkpoint;
+pub mod config;
+pub mod error;
+pub mod init;
+pub mod input;
+pub mod pass;
+pub mod value;
+
+use candle_core::Tensor;
+
+use crate::nn::Parameters;
+
+pub use checkpoint::LoadReport;
+pub use config::{Config, LabelNames};
+pub use error::{ModelError, Result};
+pub use input::{Input, TextInput};
+pub use pass::{Dropping, Pass, Path};
+pub use value::{Head, HeadChoice, Model};
+
+/// A parameter that an architecture or a head has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declaration {
+    /// As transformers names it.
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub init: Init,
+    pub kind: Kind,
+    /// For layer-wise decay: 0 for embeddings, then the layers from 1, then the head.
+    pub depth: usize,
+}
+
+/// How a new parameter is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// N(0, σ).
+    Normal(f64),
+    Zeros,
+    Ones,
+}
+
+/// What a parameter is, as far as the optimizer asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Weight,
+    Bias,
+    /// Inside a layer norm.
+    Norm,
+    Embedding,
+}
+
+impl Declaration {
+    /// Whether weight decay applies: not to parameters inside a layer norm, and not to names that
+    /// say bias or norm, as transformers' Trainer decides.
+    pub fn decayed(&self) -> bool {
+        let name = self.name.to_lowercase();
+        let norm_part = name.split('.').any(|part| part == "norm" || part.ends_with("_norm"));
+        let named = ["bias", "layernorm", "rmsnorm"].iter().any(|word| name.contains(word));
+        self.kind != Kind::Norm && !norm_part && !named
+    }
+
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Which rows of the hidden states a head reads; the last layer computes no others where it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// Every token: `[tokens, hidden]`.
+    All,
+    /// The first token of every sequence: `[sequences, hidden]`.
+    First,
+}
+
+/// A family of models. Source and names: the family's file.
+pub trait Architecture: Sync {
+    /// The config's `model_type`.
+    fn model_type(&self) -> &'static str;
+    /// The config's fields that this family reads.
+    fn fields(&self) -> &'static [&'static str];
+    /// Reads the config; fails on sizes that cannot be and on variants that are not known here.
+    fn build(&self, config: &Config) -> Result<Box<dyn Backbone>>;
+}
+
+/// A model without its head.
+pub trait Backbone: Send + Sync {
+    /// The module under which checkpoints of a whole model hold the backbone.
+    fn prefix(&self) -> &'static str;
+    /// In the order of the model's own definition.
+    fn declarations(&self) -> Vec<Declaration>;
+    /// Ends of names of buffers that older checkpoints store and nobody needs.
+    fn buffers(&self) -> &'static [&'static str];
+    fn hidden_size(&self) -> usize;
+    /// Longest sequence, in tokens, where there is a limit.
+    fn max_length(&self) -> Option<usize>;
+    fn vocabulary(&self) -> Option<usize>;
+    /// The number of layers; a head's depth is one more.
+    fn layers(&self) -> usize;
+    /// Hidden states f32, `[tokens, hidden]` or the rows that `read` names. Fails on an input that
+    /// is not the family's, or longer than its positions.
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        input: &Input,
+        read: Read,
+        pass: &Pass,
+    ) -> Result<Tensor>;
+    /// The head that scores whole sequences with `outputs` numbers, if the family has one.
+    fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>>;
+}
+
+/// A family's way from hidden states to the scores of a whole sequence.
+pub trait SequenceHead: Send + Sync {
+    /// The class that transformers gives such a model.
+    fn class(&self) -> &'static str;
+    fn declarations(&self) -> Vec<Declaration>;
+    /// Names of the parameters whose shape depends on the labels; a new head draws these anew.
+    fn output_names(&self) -> &'static [&'static str];
+    fn read(&self) -> Read;
+    /// `hidden_states`: f32 `[sequences, hidden]`. Returns logits f32 `[sequences, outputs]`.
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        hidden_states: &Tensor,
+        input: &Input,
+        pass: &Pass,
+    ) -> Result<Tensor>;
+}
+
+/// The table of families.
+pub fn architectures() -> &'static [&'static dyn Architecture] {
+    &[&bert::Family]
+}
+
+/// The family of a config.
+pub fn architecture(config: &Config) -> Result<&'static dyn Architecture> {
+    let wanted = config.model_type()?;
+    let known = architectures().iter().find(|family| family.model_type() == wanted);
+    known.copied().ok_or_else(|| {
+        let names = architectures().iter().map(|family| family.model_type());
+        ModelError::new(format!("the architecture `{wanted}` is not known here"))
+            .help(format!("known are {}", crate::base::suggest::list(names)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declaration(name: &str, kind: Kind) -> Declaration {
+        Declaration { name: name.into(), shape: vec![2], init: Init::Zeros, kind, depth: 0 }
+    }
+
+    /// The names that transformers' Trainer leaves undecayed: `semantics`, "Steps".
+    #[test]
+    fn decay_is_decided_by_kind_and_by_name() {
+        for (name, kind, decayed) in [
+            ("bert.embeddings.word_embeddings.weight", Kind::Embedding, true),
+            ("classifier.weight", Kind::Weight, true),
+            ("classifier.bias", Kind::Bias, false),
+            ("bert.embeddings.LayerNorm.weight", Kind::Norm, false),
+            ("h.0.ln_1.weight", Kind::Norm, false),
+            ("model.norm.weight", Kind::Weight, false),
+            ("layers.0.ffn_norm.weight", Kind::Weight, false),
+            ("layers.0.normal.weight", Kind::Weight, true),
+        ] {
+            assert_eq!(declaration(name, kind).decayed(), decayed, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_family_is_named_once() {
+        let mut names: Vec<_> = architectures().iter().map(|family| family.model_type()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), architectures().len());
+    }
+}

@@ -1,0 +1,318 @@
+//! The value *model* that travels between steps: tensors, config, tokenizer, label names and the
+//! tokenization of its training data, as far as they are known.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, LoadReport, StoredTensors};
+use super::{
+    Backbone, Config, Declaration, LabelNames, ModelError, Result, SequenceHead, architecture,
+};
+use crate::base::{Digest, Hasher};
+use crate::data::{Tokenization, Tokenizer};
+
+/// What stands on the backbone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The name of its task, as in the language.
+    pub task: String,
+    /// The number of outputs; `None` while only the data will tell.
+    pub outputs: Option<usize>,
+    /// What the outputs are called; empty where they have no names.
+    pub labels: Vec<String>,
+}
+
+/// A model, whole or with tensors that the first `train` draws.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub config: Config,
+    pub head: Option<Head>,
+    /// The tensors that are known, in the order of their declaration.
+    pub tensors: Vec<(String, Tensor)>,
+    /// The names of those still to be drawn, in that order too.
+    pub undrawn: Vec<String>,
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// How the rows it was trained on were tokenized.
+    pub tokenization: Option<Tokenization>,
+}
+
+/// Which head a model is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadChoice {
+    /// The task's name.
+    pub task: String,
+    /// Draw it anew even if the checkpoint has one.
+    pub new: bool,
+    /// The number of outputs where the task fixes it: 1 for values.
+    pub outputs: Option<usize>,
+}
+
+impl Model {
+    /// Reads a folder in Hugging Face layout. The tokenizer is the folder's, where it has one.
+    pub fn from_folder(
+        folder: &Path,
+        config: Config,
+        head: Option<&HeadChoice>,
+    ) -> Result<(Self, LoadReport)> {
+        let stored = checkpoint::read_weights(folder)?;
+        let tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|name| folder.join(name).is_file());
+        let tokenizer = match tokenizer {
+            true => Some(Arc::new(Tokenizer::from_folder(folder).map_err(of_data)?)),
+            false => None,
+        };
+        Self::from_stored(config, stored, head, tokenizer).map_err(|error| error.in_file(folder))
+    }
+
+    /// A model of a config alone: every tensor is drawn by the first `train`.
+    pub fn from_config(
+        config: Config,
+        head: Option<&HeadChoice>,
+        tokenizer: Option<Arc<Tokenizer>>,
+    ) -> Result<(Self, LoadReport)> {
+        let (mut model, mut report) = Self::from_stored(config, StoredTensors::new(), head, tokenizer)?;
+        model.undrawn.clone_from(&report.missing);
+        report.newly_initialised = std::mem::take(&mut report.missing);
+        Ok((model, report))
+    }
+
+    fn from_stored(
+        config: Config,
+        mut stored: StoredTensors,
+        choice: Option<&HeadChoice>,
+        tokenizer: Option<Arc<Tokenizer>>,
+    ) -> Result<(Self, LoadReport)> {
+        let backbone = architecture(&config)?.build(&config)?;
+        let from_scratch = stored.is_empty();
+        let mut report = LoadReport::default();
+        let mut undrawn = Vec::new();
+        let mut head = None;
+        let mut declared = backbone.declarations();
+        let backbone_count = declared.len();
+        if let Some(choice) = choice {
+            let module = sequence_head(backbone.as_ref(), &config, choice.outputs.unwrap_or(1))?;
+            if choice.new {
+                for name in module.output_names() {
+                    stored.remove(*name);
+                }
+            }
+            let found = module.output_names().iter().find_map(|name| stored.get(*name));
+            let outputs = found.and_then(|tensor| tensor.shape.first().copied());
+            let labels = match (outputs, config.label_names()?) {
+                (Some(outputs), LabelNames::Named(names)) if names.len() == outputs => names,
+                (Some(outputs), LabelNames::Named(names)) => {
+                    return Err(ModelError::new(format!(
+                        "the config names {} labels, the checkpoint's head has {outputs} outputs",
+                        names.len()
+                    )));
+                }
+                _ => Vec::new(),
+            };
+            let fixed = choice.outputs.filter(|_| outputs.is_none());
+            let module = sequence_head(backbone.as_ref(), &config, outputs.or(fixed).unwrap_or(1))?;
+            declared.extend(module.declarations());
+            head = Some(Head { task: choice.task.clone(), outputs: outputs.or(fixed), labels });
+        }
+        let assigned = checkpoint::assign(&declared, stored, backbone.prefix(), backbone.buffers())?;
+        report.missing = assigned.missing;
+        report.unexpected = assigned.unexpected;
+        if !from_scratch {
+            let of_backbone = &declared[..backbone_count];
+            let lost: Vec<&str> = report
+                .missing
+                .iter()
+                .filter(|name| of_backbone.iter().any(|declaration| declaration.name == **name))
+                .map(String::as_str)
+                .collect();
+            if !lost.is_empty() {
+                let more = lost.len().saturating_sub(5);
+                let shown = crate::base::suggest::list(lost.into_iter().take(5));
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                return Err(ModelError::new(format!(
+                    "the checkpoint does not hold the tensors {shown}{more}, which the config asks for"
+                )));
+            }
+            undrawn.clone_from(&report.missing);
+            report.newly_initialised.clone_from(&report.missing);
+        }
+        let tensors = assigned.tensors;
+        let model = Self { config, head, tensors, undrawn, tokenizer, tokenization: None };
+        Ok((model, report))
+    }
+
+    pub fn backbone(&self) -> Result<Box<dyn Backbone>> {
+        architecture(&self.config)?.build(&self.config)
+    }
+
+    /// Every parameter in order; fails while the number of outputs is unknown.
+    pub fn declarations(&self) -> Result<Vec<Declaration>> {
+        let backbone = self.backbone()?;
+        let mut declared = backbone.declarations();
+        if let Some(head) = &self.head {
+            let outputs = head.outputs.ok_or_else(|| self.undrawn_error())?;
+            declared.extend(sequence_head(backbone.as_ref(), &self.config, outputs)?.declarations());
+        }
+        Ok(declared)
+    }
+
+    /// Names of all parameters, drawn or not.
+    pub fn parameter_names(&self) -> Vec<&str> {
+        let drawn = self.tensors.iter().map(|(name, _)| name.as_str());
+        drawn.chain(self.undrawn.iter().map(String::as_str)).collect()
+    }
+
+    /// Whether every tensor has its values.
+    pub fn complete(&self) -> Result<()> {
+        if self.undrawn.is_empty() { Ok(()) } else { Err(self.undrawn_error()) }
+    }
+
+    fn undrawn_error(&self) -> ModelError {
+        let more = self.undrawn.len().saturating_sub(4);
+        let shown = crate::base::suggest::list(self.undrawn.iter().take(4).map(String::as_str));
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        ModelError::new(format!("the model's tensors {shown}{more} have no values yet"))
+            .help("the first `train` draws them")
+    }
+
+    /// Over content: config, head, tensors, tokenizer, tokenization.
+    pub fn digest(&self) -> Result<Digest> {
+        let mut hasher = Hasher::new("model 1");
+        hasher.text(&self.header()?);
+        hasher.number(self.tensors.len() as u64);
+        for (name, tensor) in &self.tensors {
+            hasher.text(name).number(tensor.rank() as u64);
+            for size in tensor.dims() {
+                hasher.number(*size as u64);
+            }
+            let bytes: Vec<u8> =
+                floats(tensor)?.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.bytes(&bytes);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn header(&self) -> Result<String> {
+        let header = Header {
+            config: self.config.to_json(),
+            head: self.head.clone(),
+            undrawn: self.undrawn.clone(),
+            tokenizer: self.tokenizer.as_ref().map(|tokenizer| tokenizer.digest().to_string()),
+            tokenization: self.tokenization,
+            order: self.tensors.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        serde_json::to_string(&header).map_err(|error| ModelError::new(error.to_string()))
+    }
+
+    /// Writes the model exactly into an empty folder that exists.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let save = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(|error| ModelError::io(&path, &error))
+        };
+        save("model.json", self.header()?.as_bytes())?;
+        save("model.safetensors", &self.tensor_bytes()?)?;
+        if let Some(tokenizer) = &self.tokenizer {
+            let path = folder.join("tokenizer");
+            std::fs::create_dir(&path).map_err(|error| ModelError::io(&path, &error))?;
+            for (name, bytes) in tokenizer.files().map_err(of_data)? {
+                save(&format!("tokenizer/{name}"), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors as the bytes of a safetensors file.
+    pub(super) fn tensor_bytes(&self) -> Result<Vec<u8>> {
+        let values = self.tensors.iter().map(|(_, tensor)| floats(tensor)).collect::<Result<Vec<_>>>()?;
+        let list: Vec<(&str, &[usize], &[f32])> = self
+            .tensors
+            .iter()
+            .zip(&values)
+            .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.as_slice()))
+            .collect();
+        checkpoint::serialize_tensors(&list)
+    }
+
+    /// Reads what [`Model::write`] wrote.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("model.json");
+        let text = std::fs::read(&path).map_err(|error| ModelError::io(&path, &error))?;
+        let damaged = |what: String| ModelError::new(what).in_file(&path);
+        let header: Header =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        let mut stored = checkpoint::read_weights(folder)?;
+        let tensors = header
+            .order
+            .iter()
+            .map(|name| {
+                let tensor = stored.remove(name).and_then(|tensor| {
+                    Tensor::from_vec(tensor.values?, tensor.shape, &candle_core::Device::Cpu).ok()
+                });
+                match tensor {
+                    Some(tensor) => Ok((name.clone(), tensor)),
+                    None => Err(damaged(format!("the tensor `{name}` is missing"))),
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let tokenizer = match &header.tokenizer {
+            None => None,
+            Some(_) => {
+                let mut files = BTreeMap::new();
+                let folder = folder.join("tokenizer");
+                let entries =
+                    std::fs::read_dir(&folder).map_err(|error| ModelError::io(&folder, &error))?;
+                for entry in entries {
+                    let path = entry.map_err(|error| ModelError::io(&folder, &error))?.path();
+                    let bytes = std::fs::read(&path).map_err(|error| ModelError::io(&path, &error))?;
+                    if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                        files.insert(name.to_string(), bytes);
+                    }
+                }
+                Some(Arc::new(Tokenizer::from_files(files).map_err(of_data)?))
+            }
+        };
+        Ok(Self {
+            config: Config::parse(header.config.as_bytes())?,
+            head: header.head,
+            tensors,
+            undrawn: header.undrawn,
+            tokenizer,
+            tokenization: header.tokenization,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    config: String,
+    head: Option<Head>,
+    undrawn: Vec<String>,
+    tokenizer: Option<String>,
+    tokenization: Option<Tokenization>,
+    order: Vec<String>,
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
+}
+
+fn sequence_head(
+    backbone: &dyn Backbone,
+    config: &Config,
+    outputs: usize,
+) -> Result<Box<dyn SequenceHead>> {
+    match backbone.sequence_head(outputs) {
+        Some(head) => Ok(head),
+        None => Err(ModelError::new(format!(
+            "the architecture `{}` has no head that scores whole sequences",
+            config.model_type()?
+        ))),
+    }
+}
+
+pub(super) fn of_data(error: crate::data::DataError) -> ModelError {
+    ModelError::new(error.to_string())
+}

@@ -1,0 +1,99 @@
+//! Any number of labels a row: binary cross entropy of each.
+
+use candle_core::Tensor;
+
+use super::{LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use crate::data::{Labels, Targets};
+use crate::model::{Path, Result};
+use crate::nn::ops::loss;
+
+pub struct MultiLabel;
+
+impl Task for MultiLabel {
+    fn name(&self) -> &'static str {
+        "multi_label_classification"
+    }
+
+    fn problem_type(&self) -> &'static str {
+        "multi_label_classification"
+    }
+
+    fn outputs(&self) -> Outputs {
+        Outputs::Labels
+    }
+
+    /// One class a row is a set of one label.
+    fn output_count(&self, labels: &Labels) -> Result<usize> {
+        match labels {
+            Labels::Multi { names, .. } | Labels::Classes { names, .. } => Ok(names.len().max(1)),
+            Labels::Values => Err(misfit(self, &Targets::Value(Vec::new()))),
+            Labels::Unknown => Err(misfit(self, &Targets::None)),
+        }
+    }
+
+    fn targets(&self, targets: &Targets, labels: &Labels) -> Result<Targets> {
+        match targets {
+            Targets::Multi { .. } => Ok(targets.clone()),
+            Targets::Class(rows) => {
+                let classes = labels.names().len();
+                let mut values = vec![0.0; rows.len() * classes];
+                for (row, class) in rows.iter().enumerate() {
+                    let place = usize::try_from(*class).ok().filter(|class| *class < classes);
+                    if let Some(value) = place.and_then(|at| values.get_mut(row * classes + at)) {
+                        *value = 1.0;
+                    }
+                }
+                Ok(Targets::Multi { classes, values })
+            }
+            other => Err(misfit(self, other)),
+        }
+    }
+
+    fn check_options(&self, options: &LossOptions, _: usize) -> Result<()> {
+        no_options(self, options)
+    }
+
+    /// Every label of every row is an element.
+    fn denominator(&self, targets: &Targets, _: &LossOptions) -> f64 {
+        if let Targets::Multi { values, .. } = targets { values.len() as f64 } else { 0.0 }
+    }
+
+    fn loss(
+        &self,
+        logits: &Tensor,
+        targets: &Targets,
+        _: &LossOptions,
+        denominator: f64,
+        path: Path,
+    ) -> Result<Tensor> {
+        let Targets::Multi { values, .. } = targets else { return Err(misfit(self, targets)) };
+        let loss = match path {
+            Path::Fused => loss::bce_with_logits,
+            Path::Reference => loss::bce_with_logits_reference,
+        };
+        Ok(loss(logits, values, denominator)?)
+    }
+
+    fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss> {
+        let Targets::Multi { values, .. } = targets else { return Vec::new() };
+        let outputs = outputs.max(1);
+        let element = |(logit, value): (&f32, &f32)| {
+            // max(x, 0) − x·y + ln(1 + e^−|x|): the form that does not overflow.
+            let x = f64::from(*logit);
+            x.max(0.0) - x * f64::from(*value) + (-x.abs()).exp().ln_1p()
+        };
+        logits
+            .chunks_exact(outputs)
+            .zip(values.chunks_exact(outputs))
+            .map(|(row, values)| RowLoss {
+                sum: row.iter().zip(values).map(element).sum(),
+                elements: outputs,
+            })
+            .collect()
+    }
+
+    fn predict(&self, logits: &[f32], _: usize) -> Prediction {
+        let sigmoid = |logit: &f32| (1.0 / (1.0 + (-f64::from(*logit)).exp())) as f32;
+        Prediction { probabilities: logits.iter().map(sigmoid).collect(), classes: Vec::new() }
+    }
+}

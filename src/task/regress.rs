@@ -1,0 +1,85 @@
+//! One number a row: mean squared error.
+
+use candle_core::Tensor;
+
+use super::{LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use crate::data::{Labels, Targets};
+use crate::model::{ModelError, Path, Result};
+use crate::nn::ops::loss;
+
+pub struct Regress;
+
+impl Task for Regress {
+    fn name(&self) -> &'static str {
+        "sequence_regression"
+    }
+
+    fn problem_type(&self) -> &'static str {
+        "regression"
+    }
+
+    fn outputs(&self) -> Outputs {
+        Outputs::Values
+    }
+
+    fn output_count(&self, labels: &Labels) -> Result<usize> {
+        match labels {
+            Labels::Values | Labels::Classes { .. } => Ok(1),
+            Labels::Multi { .. } => {
+                Err(misfit(self, &Targets::Multi { classes: 0, values: Vec::new() }))
+            }
+            Labels::Unknown => Err(misfit(self, &Targets::None)),
+        }
+    }
+
+    /// Classes whose names are numbers are these numbers.
+    fn targets(&self, targets: &Targets, labels: &Labels) -> Result<Targets> {
+        if matches!(targets, Targets::None | Targets::Multi { .. }) {
+            return Err(misfit(self, targets));
+        }
+        let values = targets.as_values(labels).map_err(|error| ModelError::new(error.to_string()))?;
+        if let Some(row) = values.iter().position(|value| !value.is_finite()) {
+            return Err(ModelError::new(format!("row {row} has no value to regress on"))
+                .help("`load-data` with `missing = drop` leaves such rows out"));
+        }
+        Ok(Targets::Value(values))
+    }
+
+    fn check_options(&self, options: &LossOptions, _: usize) -> Result<()> {
+        no_options(self, options)
+    }
+
+    fn denominator(&self, targets: &Targets, _: &LossOptions) -> f64 {
+        targets.rows().unwrap_or(0) as f64
+    }
+
+    fn loss(
+        &self,
+        logits: &Tensor,
+        targets: &Targets,
+        _: &LossOptions,
+        denominator: f64,
+        path: Path,
+    ) -> Result<Tensor> {
+        let Targets::Value(values) = targets else { return Err(misfit(self, targets)) };
+        let predicted = logits.flatten_all()?; // [rows, 1] -> [rows]
+        let loss = match path {
+            Path::Fused => loss::mse,
+            Path::Reference => loss::mse_reference,
+        };
+        Ok(loss(&predicted, values, denominator)?)
+    }
+
+    fn row_losses(&self, logits: &[f32], _: usize, targets: &Targets) -> Vec<RowLoss> {
+        let Targets::Value(values) = targets else { return Vec::new() };
+        let square = |(logit, value): (&f32, &f32)| {
+            let difference = f64::from(*logit) - f64::from(*value);
+            RowLoss { sum: difference * difference, elements: 1 }
+        };
+        logits.iter().zip(values).map(square).collect()
+    }
+
+    fn predict(&self, _: &[f32], _: usize) -> Prediction {
+        Prediction { probabilities: Vec::new(), classes: Vec::new() }
+    }
+}

@@ -1,0 +1,28 @@
+//! Copies of all parameters of a store, in its order.
+
+use candle_core::{Result, Tensor};
+
+use crate::nn::Parameters;
+
+/// The values of every parameter; nothing for one that shares another's weight.
+pub fn copy(parameters: &Parameters) -> Result<Vec<Vec<f32>>> {
+    parameters
+        .iter()
+        .map(|parameter| match parameter.tied_with {
+            Some(_) => Ok(Vec::new()),
+            None => parameter.weight.flatten_all()?.to_vec1::<f32>(),
+        })
+        .collect()
+}
+
+/// Puts values back that [`copy`] gave.
+pub fn restore(parameters: &Parameters, values: &[Vec<f32>]) -> Result<()> {
+    for (parameter, values) in parameters.iter().zip(values) {
+        if parameter.tied_with.is_none() {
+            let shape = parameter.weight.shape();
+            let tensor = Tensor::from_slice(values, shape, parameter.weight.device())?;
+            parameter.weight.set(&tensor)?;
+        }
+    }
+    Ok(())
+}
