@@ -1,6 +1,7 @@
 //! What can be wrong with data. The engine knows no spans: an error names the file and the line,
 //! and, where one exists, the argument that asked for what is not there.
 
+use crate::base::Code;
 use std::fmt;
 use std::path::Path;
 
@@ -29,6 +30,23 @@ pub enum Fault {
     Tokenizer,
     /// The hub, or its cache.
     Hub,
+}
+
+impl Fault {
+    /// The code under which it is reported.
+    pub fn code(self) -> Code {
+        match self {
+            Fault::NotFound => Code::E0401,
+            Fault::Unreadable | Fault::Encoding | Fault::Format => Code::E0402,
+            Fault::Row => Code::E0403,
+            Fault::Column => Code::E0404,
+            Fault::Operation => Code::E0405,
+            Fault::Label => Code::E0407,
+            Fault::Split => Code::E0408,
+            Fault::Tokenizer => Code::E0507,
+            Fault::Hub => Code::E0701,
+        }
+    }
 }
 
 /// A fault in data, and where.

@@ -130,7 +130,7 @@ impl From<crate::data::DataError> for StepError {
             file: error.file.map(PathBuf::from),
             line: error.line.and_then(|line| usize::try_from(line).ok()),
             help: error.help,
-            ..Self::new(Code::E0701, error.message)
+            ..Self::new(error.fault.code(), error.message)
         }
     }
 }
