@@ -11,6 +11,7 @@ mod generator;
 mod seedling_tokenizer;
 
 const TRAIN: &str = include_str!("../pipelines/quickstart/train.csv");
+const VALIDATION: &str = include_str!("../pipelines/quickstart/validation.csv");
 const TOKENIZER: &str = include_str!("../src/model/builtin/seedling/tokenizer.json");
 const TEST: &str = include_str!("../pipelines/quickstart/test.csv");
 
@@ -34,7 +35,7 @@ fn the_tokenizer_of_the_seedling_knows_every_message() {
     let config = include_bytes!("../src/model/builtin/seedling/config.json");
     let config: serde_json::Value = serde_json::from_slice(config).expect("a config");
     assert_eq!(config["vocab_size"], tokenizer.get_vocab_size(true));
-    for (message, _) in rows(TRAIN).into_iter().chain(rows(TEST)) {
+    for (message, _) in [TRAIN, VALIDATION, TEST].into_iter().flat_map(rows) {
         let encoding = tokenizer.encode(message.as_str(), true).expect("pieces");
         let pieces = encoding.get_tokens();
         assert!(pieces.iter().all(|piece| piece != "[UNK]"), "{message}: {pieces:?}");
@@ -46,8 +47,8 @@ fn the_tokenizer_of_the_seedling_knows_every_message() {
 }
 
 #[test]
-fn both_files_hold_the_six_intents_in_equal_parts() {
-    for (text, of_each) in [(TRAIN, 200), (TEST, 25)] {
+fn every_file_holds_the_six_intents_in_equal_parts() {
+    for (text, of_each) in [(TRAIN, 200), (VALIDATION, 12), (TEST, 25)] {
         let rows = rows(text);
         let intents: BTreeSet<&str> = rows.iter().map(|(_, intent)| intent.as_str()).collect();
         let expected = ["account", "billing", "cancellation", "delivery", "returns", "technical"];
@@ -60,11 +61,12 @@ fn both_files_hold_the_six_intents_in_equal_parts() {
 }
 
 #[test]
-fn no_test_message_is_among_the_training_messages() {
-    let train: BTreeSet<String> =
-        rows(TRAIN).iter().map(|(message, _)| generator::normalised(message)).collect();
-    for (message, _) in rows(TEST) {
-        assert!(!train.contains(&generator::normalised(&message)), "{message}");
+fn no_message_is_in_two_files() {
+    let mut seen = BTreeSet::new();
+    for text in [TRAIN, VALIDATION, TEST] {
+        for (message, _) in rows(text) {
+            assert!(seen.insert(generator::normalised(&message)), "{message}");
+        }
     }
 }
 
