@@ -19,6 +19,7 @@ mod product;
 mod ragged;
 mod real;
 mod store;
+mod vector;
 mod weight;
 
 pub use ops::activation::Activation;

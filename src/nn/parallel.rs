@@ -1,23 +1,15 @@
-//! How kernels run: over fixed chunks, whatever the number of threads, and with the widest vectors
-//! that the processor has.
+//! How kernels run: over fixed chunks, whatever the number of threads.
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::Real;
+use super::{Real, vector};
 
 /// Rows that one partial sum of a reduction over rows covers.
 pub const ROWS_PER_SUM: usize = 256;
 /// Elements of one piece of work of an elementwise kernel.
 const ELEMENTS_PER_PIECE: usize = 16_384;
-
-/// Runs `f` compiled for the widest vectors that the processor has. `f` and what it calls must be
-/// inlined for that.
-#[inline(always)]
-pub fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
 
 /// How many rows of `columns` elements make one piece of work.
 pub fn rows_per_piece(columns: usize) -> usize {
@@ -96,61 +88,8 @@ pub fn sum_rows<T: Real>(
         out.fill(T::ZERO);
     }
     for sums in partial.chunks_exact(columns.max(1)) {
-        out.iter_mut().zip(sums).for_each(|(out, &sum)| *out += sum);
+        vector::each_with(out, sums, |out, sum| out + sum);
     }
-}
-
-/// Partial sums that are kept side by side, so that a sum vectorises.
-const LANES: usize = 16;
-
-/// Σ f(x), in an order that depends on the length alone.
-#[inline(always)]
-pub fn lanes_sum<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let mut chunks = values.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f(x));
-    }
-    lanes.iter_mut().zip(chunks.remainder()).for_each(|(lane, &x)| *lane += f(x));
-    fold(lanes)
-}
-
-/// Σ x·y, in an order that depends on the length alone.
-#[inline(always)]
-pub fn lanes_dot<T: Real>(left: &[T], right: &[T]) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let (mut left, mut right) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    for (left, right) in (&mut left).zip(&mut right) {
-        lanes.iter_mut().zip(left).zip(right).for_each(|((lane, &x), &y)| *lane += x * y);
-    }
-    let rest = left.remainder().iter().zip(right.remainder());
-    lanes.iter_mut().zip(rest).for_each(|(lane, (&x, &y))| *lane += x * y);
-    fold(lanes)
-}
-
-/// The greatest value; NaN if there is one.
-#[inline(always)]
-pub fn lanes_max<T: Real>(values: &[T]) -> T {
-    let mut lanes = [T::NEGATIVE_INFINITY; LANES];
-    let mut chunks = values.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = x.greater(*lane));
-    }
-    lanes.iter_mut().zip(chunks.remainder()).for_each(|(lane, &x)| *lane = x.greater(*lane));
-    lanes.into_iter().fold(T::NEGATIVE_INFINITY, |most, lane| lane.greater(most))
-}
-
-#[inline(always)]
-fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            let other = lanes[lane + width];
-            lanes[lane] += other;
-        }
-    }
-    lanes[0]
 }
 
 /// The sum of `f(piece)` over fixed pieces, in order.

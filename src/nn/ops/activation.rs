@@ -4,7 +4,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::tensor::{Slice, by_dtype, output, read};
 use crate::nn::Real;
-use crate::nn::parallel::{map, map2, simd};
+use crate::nn::parallel::{map, map2};
+use crate::nn::vector::{each_with, each_with2, simd};
 
 /// An elementwise function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +83,11 @@ pub(crate) fn forward<T: Real>(function: Activation, x: &[T], out: &mut [T]) {
     simd(
         #[inline(always)]
         || match function {
-            Activation::Gelu => each(x, out, gelu),
-            Activation::GeluTanh => each(x, out, gelu_tanh),
-            Activation::Relu => each(x, out, |x| if x < T::ZERO { T::ZERO } else { x }),
-            Activation::Silu => each(x, out, |x| x / (T::ONE + (-x).exp())),
-            Activation::Tanh => each(x, out, T::tanh),
+            Activation::Gelu => each_with(out, x, |_, x| gelu(x)),
+            Activation::GeluTanh => each_with(out, x, |_, x| gelu_tanh(x)),
+            Activation::Relu => each_with(out, x, |_, x| if x < T::ZERO { T::ZERO } else { x }),
+            Activation::Silu => each_with(out, x, |_, x| x / (T::ONE + (-x).exp())),
+            Activation::Tanh => each_with(out, x, |_, x| x.tanh()),
             Activation::Identity => out.copy_from_slice(x),
         },
     );
@@ -98,32 +99,22 @@ pub(crate) fn backward<T: Real>(function: Activation, x: &[T], gradient: &[T], o
     simd(
         #[inline(always)]
         || match function {
-            Activation::Gelu => each2(x, gradient, out, |x, g| g * gelu_slope(x)),
-            Activation::GeluTanh => each2(x, gradient, out, |x, g| g * gelu_tanh_slope(x)),
+            Activation::Gelu => each_with2(out, x, gradient, |_, x, g| g * gelu_slope(x)),
+            Activation::GeluTanh => each_with2(out, x, gradient, |_, x, g| g * gelu_tanh_slope(x)),
             Activation::Relu => {
-                each2(x, gradient, out, |x, g| if x > T::ZERO { g } else { T::ZERO })
+                each_with2(out, x, gradient, |_, x, g| if x > T::ZERO { g } else { T::ZERO })
             }
-            Activation::Silu => each2(x, gradient, out, |x, g| {
+            Activation::Silu => each_with2(out, x, gradient, |_, x, g| {
                 let sigmoid = T::ONE / (T::ONE + (-x).exp());
                 g * (sigmoid * (T::ONE + x * (T::ONE - sigmoid)))
             }),
-            Activation::Tanh => each2(x, gradient, out, |x, g| {
+            Activation::Tanh => each_with2(out, x, gradient, |_, x, g| {
                 let y = x.tanh();
                 g * (T::ONE - y * y)
             }),
             Activation::Identity => out.copy_from_slice(gradient),
         },
     );
-}
-
-#[inline(always)]
-fn each<T: Real>(x: &[T], out: &mut [T], f: impl Fn(T) -> T) {
-    out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x));
-}
-
-#[inline(always)]
-fn each2<T: Real>(x: &[T], gradient: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
-    out.iter_mut().zip(x).zip(gradient).for_each(|((out, &x), &g)| *out = f(x, g));
 }
 
 #[inline(always)]

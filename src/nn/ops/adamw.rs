@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use crate::nn::parallel::{simd, sum_f64};
+use crate::nn::parallel::sum_f64;
+use crate::nn::vector::simd;
 
 /// The settings of one update.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,8 +13,9 @@ use rayon::prelude::*;
 
 use super::dropout::{DropoutAt, Dropper, Row};
 use super::tensor::{Slice, by_dtype, output, read};
-use crate::nn::parallel::{lanes_dot, lanes_max, lanes_sum, simd, written};
+use crate::nn::parallel::written;
 use crate::nn::product::{Columns, Matrix, serial_product};
+use crate::nn::vector::{self, each, each_with, simd};
 use crate::nn::{Offsets, Real};
 
 /// Which keys a query sees.
@@ -280,11 +281,11 @@ impl Attention {
         let visible = self.spec.mask.visible(query, tile.queries, tile.keys);
         let (row, hidden) = row.split_at_mut(visible.end);
         hidden.fill(T::ZERO);
-        let most = lanes_max(row);
-        row.iter_mut().for_each(|x| *x = (*x - most).exp());
-        let sum = lanes_sum(row, |x| x);
+        let most = vector::max(row);
+        each(row, |x| (x - most).exp());
+        let sum = vector::sum(row, |x| x);
         let scale = T::ONE / sum;
-        row.iter_mut().for_each(|x| *x *= scale);
+        each(row, |x| x * scale);
         if let (Some(dropper), Some(at)) = (&self.dropper, &self.spec.dropout) {
             let place = Row::Query(at.rows[tile.query_start + query], tile.head);
             dropper.scale(place, row);
@@ -394,18 +395,18 @@ impl Attention {
         hidden.fill(T::ZERO);
         let factors = &mut factors[..visible.end];
         let log_sum = T::of(log_sum);
-        p.iter_mut().for_each(|p| *p = (*p - log_sum).exp());
+        each(p, |p| (p - log_sum).exp());
         let (Some(dropper), Some(at)) = (&self.dropper, &self.spec.dropout) else {
-            let along = lanes_dot(p, ds);
-            ds.iter_mut().zip(&*p).for_each(|(ds, &p)| *ds = p * (*ds - along));
+            let along = vector::dot(p, ds);
+            each_with(ds, p, |ds, p| p * (ds - along));
             return;
         };
         let place = Row::Query(at.rows[tile.query_start + query], tile.head);
         dropper.factors(place, factors);
-        ds.iter_mut().zip(&*factors).for_each(|(ds, &factor)| *ds *= factor);
-        let along = lanes_dot(p, ds);
-        ds.iter_mut().zip(&*p).for_each(|(ds, &p)| *ds = p * (*ds - along));
-        p.iter_mut().zip(&*factors).for_each(|(p, &factor)| *p *= factor);
+        each_with(ds, factors, |ds, factor| ds * factor);
+        let along = vector::dot(p, ds);
+        each_with(ds, p, |ds, p| p * (ds - along));
+        each_with(p, factors, |p, factor| p * factor);
     }
 }
 

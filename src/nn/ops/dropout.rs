@@ -9,7 +9,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::tensor::{Slice, by_dtype, output, read};
 use crate::base::random::{Purpose, philox, philox_lanes, split};
 use crate::nn::Real;
-use crate::nn::parallel::{for_rows, rows_per_piece, simd, written};
+use crate::nn::parallel::{for_rows, rows_per_piece, written};
+use crate::nn::vector::{each_with, simd};
 
 /// Where a row of a concatenated batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +121,7 @@ impl Dropper {
     pub fn scale<T: Real>(&self, row: Row, units: &mut [T]) {
         for (group, units) in units.chunks_mut(UNITS).enumerate() {
             let factors = self.group::<T>(row, group);
-            units.iter_mut().zip(&factors).for_each(|(unit, &factor)| *unit *= factor);
+            each_with(units, &factors, |unit, factor| unit * factor);
         }
     }
 
@@ -168,8 +169,7 @@ impl Dropout {
                         for (row, out) in out.chunks_exact_mut(units.max(1)).enumerate() {
                             let row = first + row;
                             self.dropper.factors(Row::Hidden(self.rows[row]), out);
-                            let x = &x[row * units..][..units];
-                            out.iter_mut().zip(x).for_each(|(out, &x)| *out *= x);
+                            each_with(out, &x[row * units..][..units], |out, x| out * x);
                         }
                     },
                 );

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::take_rows::gather;
 use super::tensor::{Slice, by_dtype, output, read};
+use crate::nn::vector::each_with;
 use crate::nn::{Real, Weight};
 
 /// `weight` `[vocabulary, hidden]`, `ids` `[n]`; returns `[n, hidden]`. Fails on an id that is not
@@ -40,7 +41,7 @@ impl Embedding {
         self.weight.contribute_rows::<T>(&self.ids, |sum| {
             for (from, &id) in gradient.get().chunks_exact(columns.max(1)).zip(&self.ids) {
                 let to = &mut sum[id as usize * columns..][..columns];
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                each_with(to, from, |to, from| to + from);
             }
         })
     }

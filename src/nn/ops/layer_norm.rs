@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::dropout::{self, DropoutAt, Dropper, Row};
 use super::tensor::{Slice, anchor, by_dtype, output, read};
-use crate::nn::parallel::{ROWS_PER_SUM, for_rows, lanes_sum, rows_per_piece, simd, written};
+use crate::nn::parallel::{ROWS_PER_SUM, for_rows, rows_per_piece, written};
+use crate::nn::vector::{self, each, each_with, each_with2, simd};
 use crate::nn::{Real, Weight};
 
 /// LN(x + residual) over the last axis. `x`, `residual` `[rows, hidden]`, `weight`, `bias`
@@ -121,14 +122,11 @@ impl LayerNorm {
         match &self.dropout {
             Some((dropper, at)) => {
                 dropper.factors(Row::Hidden(at.rows[row]), factors);
-                for (((sum, &x), &factor), &residual) in
-                    sum.iter_mut().zip(x).zip(&*factors).zip(residual)
-                {
-                    *sum = x * factor + residual;
-                }
+                each_with2(sum, x, factors, |_, x, factor| x * factor);
+                each_with(sum, residual, |sum, residual| sum + residual);
             }
             None if self.has_residual => {
-                sum.iter_mut().zip(x).zip(residual).for_each(|((sum, &x), &r)| *sum = x + r);
+                each_with2(sum, x, residual, |_, x, residual| x + residual);
             }
             None => sum.copy_from_slice(x),
         }
@@ -149,9 +147,9 @@ impl LayerNorm {
                             let range = row * hidden..(row + 1) * hidden;
                             self.add(row, &x[range.clone()], &residual[range], &mut factors, out);
                             let (mean, scale) = statistics(out, self.eps);
-                            for ((out, &weight), &bias) in out.iter_mut().zip(weight).zip(bias) {
-                                *out = (*out - mean) * scale * weight + bias;
-                            }
+                            each_with2(out, weight, bias, |x, weight, bias| {
+                                (x - mean) * scale * weight + bias
+                            });
                         }
                     },
                 );
@@ -197,11 +195,7 @@ impl LayerNorm {
                                 backward_row(&normal, scale, dy, weight, dsum, dweight, dbias);
                                 if self.dropout.is_some() {
                                     let dx = &mut dx[place * hidden..][..hidden];
-                                    for ((dx, &dsum), &factor) in
-                                        dx.iter_mut().zip(&*dsum).zip(&factors)
-                                    {
-                                        *dx = dsum * factor;
-                                    }
+                                    each_with2(dx, dsum, &factors, |_, dsum, factor| dsum * factor);
                                 }
                             }
                         },
@@ -218,7 +212,7 @@ impl LayerNorm {
                     }
                     for sums in sums.chunks_exact(2 * hidden) {
                         let sums = &sums[place * hidden..][..hidden];
-                        out.iter_mut().zip(sums).for_each(|(out, &sum)| *out += sum);
+                        each_with(out, sums, |out, sum| out + sum);
                     }
                 })?;
             }
@@ -239,8 +233,8 @@ impl LayerNorm {
 #[inline(always)]
 fn statistics<T: Real>(row: &[T], eps: f64) -> (T, T) {
     let count = T::of(row.len() as f64);
-    let mean = lanes_sum(row, |x| x) / count;
-    let variance = lanes_sum(row, |x| (x - mean) * (x - mean)) / count;
+    let mean = vector::sum(row, |x| x) / count;
+    let variance = vector::sum(row, |x| (x - mean) * (x - mean)) / count;
     (mean, T::ONE / (variance + T::of(eps)).sqrt())
 }
 
@@ -248,7 +242,7 @@ fn statistics<T: Real>(row: &[T], eps: f64) -> (T, T) {
 #[inline(always)]
 fn normalise<T: Real>(row: &mut [T], eps: f64) -> T {
     let (mean, scale) = statistics(row, eps);
-    row.iter_mut().for_each(|x| *x = (*x - mean) * scale);
+    each(row, |x| (x - mean) * scale);
     scale
 }
 
@@ -264,20 +258,12 @@ fn backward_row<T: Real>(
     dbias: &mut [T],
 ) {
     let count = T::of(normal.len() as f64);
-    for ((dx, &dy), &weight) in dx.iter_mut().zip(dy).zip(weight) {
-        *dx = dy * weight;
-    }
-    for (((dweight, dbias), &dy), &normal) in
-        dweight.iter_mut().zip(dbias.iter_mut()).zip(dy).zip(normal)
-    {
-        *dweight += dy * normal;
-        *dbias += dy;
-    }
-    let mean = lanes_sum(dx, |g| g) / count;
-    let along = crate::nn::parallel::lanes_dot(dx, normal) / count;
-    for (dx, &normal) in dx.iter_mut().zip(normal) {
-        *dx = (*dx - mean - normal * along) * scale;
-    }
+    each_with2(dx, dy, weight, |_, dy, weight| dy * weight);
+    each_with2(dweight, dy, normal, |sum, dy, normal| sum + dy * normal);
+    each_with(dbias, dy, |sum, dy| sum + dy);
+    let mean = vector::sum(dx, |g| g) / count;
+    let along = vector::dot(dx, normal) / count;
+    each_with(dx, normal, |g, normal| (g - mean - normal * along) * scale);
 }
 
 impl CustomOp3 for LayerNorm {

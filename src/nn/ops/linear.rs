@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::tensor::{Slice, anchor, by_dtype, output, read};
-use crate::nn::parallel::{simd, sum_rows, written};
+use crate::nn::parallel::{sum_rows, written};
 use crate::nn::product::{Matrix, product};
+use crate::nn::vector::{each_with, simd};
 use crate::nn::{Real, Weight};
 
 /// `x` `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
@@ -69,8 +70,11 @@ impl Linear {
                         #[inline(always)]
                         || {
                             for row in range {
-                                let row = &gradient[row * outputs..][..outputs];
-                                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+                                each_with(
+                                    sums,
+                                    &gradient[row * outputs..][..outputs],
+                                    |sum, value| sum + value,
+                                );
                             }
                         },
                     );

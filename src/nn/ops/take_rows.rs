@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::tensor::{Slice, by_dtype, output, read};
 use crate::nn::Real;
 use crate::nn::parallel::written;
+use crate::nn::vector::each_with;
 
 /// `x` `[n, hidden]`, `rows` below n, in any order and any number of times; returns
 /// `[rows, hidden]`.
@@ -60,7 +61,7 @@ impl CustomOp1 for TakeRows {
             let mut out = vec![<T as Real>::ZERO; count * columns];
             for (from, &row) in gradient.get().chunks_exact(columns.max(1)).zip(&self.rows) {
                 let to = &mut out[row as usize * columns..][..columns];
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                each_with(to, from, |to, from| to + from);
             }
             Tensor::from_vec(out, (count, columns), x.device())
         });
