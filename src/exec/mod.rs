@@ -1,0 +1,21 @@
+//! From a checked graph to results: keys, the store, claims, running, the manifest of each run and
+//! the index over them. Nothing here prints; `cli` shows what a [`run::Sink`] is told.
+
+mod claim;
+pub mod class;
+mod disk;
+mod files;
+pub mod index;
+pub mod key;
+pub mod manifest;
+mod place;
+pub mod probe;
+pub mod run;
+pub mod settings;
+mod store;
+
+pub use claim::Pace;
+pub use class::Class;
+pub use files::Files;
+pub use run::{End, Outcome, Planned, Prospect, Session, Signal, Sink, Status, StepResult};
+pub use store::{Lookup, OutputRecord, Record, Store};

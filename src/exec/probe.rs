@@ -1,0 +1,113 @@
+//! The probe that looks at the real disk: where files lie, what their headers say, what a model hub
+//! has. Remembered for as long as the program is checked and run.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::settings::Settings;
+use crate::base::suggest;
+use crate::data::read::{SourceFile, find_files, probe};
+use crate::data::{DataError, Header, ReadOptions};
+use crate::step::{Missing, Place, Probe};
+
+type Headers = BTreeMap<(PathBuf, String), Result<Arc<Header>, DataError>>;
+
+pub struct DiskProbe {
+    /// The program's folder first.
+    data: Vec<PathBuf>,
+    models: Vec<PathBuf>,
+    headers: RefCell<Headers>,
+    snapshots: RefCell<BTreeMap<(String, String, bool), Result<PathBuf, Missing>>>,
+}
+
+impl DiskProbe {
+    /// `folder`: the program's.
+    pub fn new(folder: &Path, settings: &Settings) -> Self {
+        let roots = |more: &[PathBuf]| std::iter::once(folder.to_path_buf()).chain(more.iter().cloned()).collect();
+        Self {
+            data: roots(&settings.data),
+            models: roots(&settings.models),
+            headers: RefCell::default(),
+            snapshots: RefCell::default(),
+        }
+    }
+}
+
+impl Probe for DiskProbe {
+    fn locate(&self, path: &str, place: Place) -> Result<Vec<PathBuf>, Missing> {
+        match place {
+            Place::Data => find_files(path, &self.data).map_err(missing),
+            Place::Models => {
+                let found = self.models.iter().map(|root| root.join(path)).find(|path| path.exists());
+                found.map(|path| vec![path]).ok_or_else(|| absent(path, &self.models))
+            }
+        }
+    }
+
+    fn header(&self, path: &Path, options: &ReadOptions) -> Result<Arc<Header>, DataError> {
+        let name = (path.to_path_buf(), format!("{options:?}"));
+        if let Some(known) = self.headers.borrow().get(&name) {
+            return known.clone();
+        }
+        let file = SourceFile { path: path.to_path_buf(), name: path.display().to_string() };
+        let found = probe(&[("table".to_string(), vec![file])], options).and_then(|mut headers| {
+            headers.swap_remove("table").map(Arc::new).ok_or_else(|| {
+                DataError::new(crate::data::Fault::Format, "the file has no table").file(path)
+            })
+        });
+        self.headers.borrow_mut().insert(name, found.clone());
+        found
+    }
+
+    fn snapshot(&self, repo: &str, revision: &str, weights: bool) -> Result<PathBuf, Missing> {
+        let name = (repo.to_string(), revision.to_string(), weights);
+        if let Some(known) = self.snapshots.borrow().get(&name) {
+            return known.clone();
+        }
+        let found = crate::data::hub::snapshot(repo, revision, weights).map_err(missing);
+        self.snapshots.borrow_mut().insert(name, found.clone());
+        found
+    }
+}
+
+fn missing(error: DataError) -> Missing {
+    let place = match (&error.file, error.line) {
+        (Some(file), Some(line)) => format!("{file}:{line}: "),
+        (Some(file), None) => format!("{file}: "),
+        (None, _) => String::new(),
+    };
+    Missing { message: format!("{place}{}", error.message), help: error.help }
+}
+
+/// A folder of models that is nowhere: what is there under a similar name.
+fn absent(path: &str, roots: &[PathBuf]) -> Missing {
+    let wanted = Path::new(path);
+    let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for root in roots {
+        let folder = root.join(wanted.parent().unwrap_or(Path::new("")));
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        if let Some(near) = suggest::nearest(&name, names.iter().map(String::as_str)) {
+            let near = wanted.with_file_name(near);
+            return Missing {
+                message: format!("{path}: the folder does not exist"),
+                help: Some(format!("did this mean `{}`?", near.display())),
+            };
+        }
+    }
+    let sought: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    Missing {
+        message: format!("{path}: the folder does not exist"),
+        help: Some(format!(
+            "it was sought in {}; `FTRUN_MODELS` and `paths.models` of ftrun.toml name more folders",
+            sought.join(", ")
+        )),
+    }
+}
