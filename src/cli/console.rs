@@ -1,0 +1,51 @@
+//! The two streams: results on the standard output, everything else on the standard error. Each is
+//! tested for a terminal by itself.
+
+use std::io::{IsTerminal, Write};
+
+use super::args::{Color, Common};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    pub json: bool,
+    pub quiet: bool,
+    /// Whether the standard error is a terminal: bars instead of lines.
+    pub terminal: bool,
+    /// Whether the standard error takes colour.
+    pub color: bool,
+    /// Whether the standard output takes colour.
+    pub color_out: bool,
+}
+
+impl Console {
+    pub fn new(common: &Common) -> Self {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let wanted = |terminal: bool| match common.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !dumb && !no_color,
+        };
+        let (color, color_out) = (wanted(terminal), wanted(std::io::stdout().is_terminal()));
+        Self { json: common.json, quiet: common.quiet, terminal, color, color_out }
+    }
+
+    /// A result: standard output.
+    pub fn result(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A reader that went away wants no more.
+        let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+    }
+
+    /// A result for machines: the one object on the standard output.
+    pub fn object(&self, value: &serde_json::Value) {
+        self.result(&format!("{value:#}"));
+    }
+
+    /// A message for people: standard error.
+    pub fn message(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{}", text.trim_end_matches('\n'));
+    }
+}
