@@ -2,6 +2,7 @@
 //! per task and a table of them. How hidden states become scores is the architecture's, in `model`;
 //! training is in `train`.
 
+pub mod assemble;
 mod classify;
 pub mod labels;
 mod multilabel;

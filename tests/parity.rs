@@ -1,0 +1,400 @@
+//! Every case folder under `tests/golden`, or under the folder that `FTRUN_GOLDEN` names, against
+//! what PyTorch and transformers computed: logits, loss, every gradient, and eight updates of
+//! training through the program's own loop. One line a case.
+//!
+//! The form of a case and the tolerances: `golden/README.md`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ftrun::data::{Labels, Targets};
+use ftrun::model::checkpoint::read_config;
+use ftrun::model::{Config, HeadChoice, Model, Pass, Path as Computation};
+use ftrun::nn::Parameters;
+use ftrun::schema::{Arg, Bound, Or, Pick, Quantity, Unit};
+use ftrun::task::{LossOptions, Network, assemble, task_of_problem};
+use ftrun::train::schedule::Span;
+use ftrun::train::{
+    BatchSize, Budget, Ending, Keep, Optimizers, Schedules, Settings, Unattended, train,
+};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value as Json;
+
+use crate::rows::Rows;
+
+/// Of logits and loss, relative to the largest value.
+const OUTPUT_TOLERANCE: f64 = 1e-5;
+/// Of a gradient, ‖a−b‖/‖b‖.
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+/// Below this a gradient counts as zero in exact arithmetic.
+const GRADIENT_FLOOR: f64 = 1e-7;
+/// Of the losses of a trajectory, relative.
+const TRAJECTORY_TOLERANCE: f64 = 1e-4;
+
+#[test]
+fn parity() {
+    let given = std::env::var_os("FTRUN_GOLDEN");
+    let folder = given.map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+        PathBuf::from,
+    );
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.join("case.json").is_file())
+        .collect();
+    cases.sort();
+    let mut failed = Vec::new();
+    for case in &cases {
+        let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match check(case) {
+            Ok(Verdict::Ok(found)) => println!(
+                "parity {name}: ok logits={:.1e} loss={:.1e} grads={:.1e} trajectory={:.1e}",
+                found.logits, found.loss, found.gradients, found.trajectory
+            ),
+            Ok(Verdict::Unsupported(what)) => println!("parity {name}: unsupported ({what})"),
+            Err(problem) => {
+                println!("parity {name}: FAILED {problem}");
+                failed.push(name);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+    assert!(!cases.is_empty(), "{} holds no case", folder.display());
+}
+
+enum Verdict {
+    Ok(Found),
+    Unsupported(String),
+}
+
+/// The worst deviation of each kind, in the measure of its tolerance.
+struct Found {
+    logits: f64,
+    loss: f64,
+    gradients: f64,
+    trajectory: f64,
+}
+
+type Checked<T> = Result<T, String>;
+
+fn check(folder: &Path) -> Checked<Verdict> {
+    let case = json(&folder.join("case.json"))?;
+    if !folder.join("config.json").is_file() {
+        return Ok(Verdict::Unsupported("an adapter on a base model".to_string()));
+    }
+    let config = read_config(folder).map_err(text)?;
+    let inputs = tensors(&folder.join("inputs.safetensors"))?;
+    let Some(task) = task_of_case(&config, &inputs)? else {
+        return Ok(Verdict::Unsupported("its head is none of a whole sequence".to_string()));
+    };
+    let class = case["class"].as_str().unwrap_or_default();
+    match ftrun::model::architecture(&config) {
+        Ok(family) => {
+            let backbone = family.build(&config).map_err(text)?;
+            let head = backbone.sequence_head(1);
+            if head.is_none_or(|head| head.class() != class) {
+                return Ok(Verdict::Unsupported(format!("the head of {class}")));
+            }
+        }
+        Err(_) => {
+            let found = config.model_type().map_err(text)?;
+            return Ok(Verdict::Unsupported(format!("the architecture {found}")));
+        }
+    }
+
+    let rows = rows(&inputs, task)?;
+    let choice = HeadChoice { task: task.to_string(), new: false, outputs: None };
+    let (model, _) = Model::from_folder(folder, config, Some(&choice)).map_err(text)?;
+    let assembled = assemble::for_evaluation(&model, None).map_err(text)?;
+    let (network, parameters) = (&assembled.network, &assembled.parameters);
+
+    let outputs = tensors(&folder.join("outputs.safetensors"))?;
+    let (loss, logits) = forward(network, parameters, &rows)?;
+    let wanted = outputs.get("logits").ok_or("no logits in the outputs")?.floats.clone();
+    let deviation = relative_to_largest(&logits, &wanted)?;
+    let wanted_loss = outputs.get("loss").and_then(|loss| loss.floats.first().copied());
+    let wanted_loss = wanted_loss.ok_or("no loss in the outputs")?;
+    let found = Found {
+        logits: within("logits", deviation, OUTPUT_TOLERANCE)?,
+        loss: within("loss", relative(loss, wanted_loss), OUTPUT_TOLERANCE)?,
+        gradients: gradients(folder, &case, parameters)?,
+        trajectory: trajectory(folder, network, parameters, &rows)?,
+    };
+    Ok(Verdict::Ok(found))
+}
+
+/// What the config says, else what the labels look like; none for heads that are not of a sequence.
+fn task_of_case(config: &Config, inputs: &Tensors) -> Checked<Option<&'static str>> {
+    let Some(labels) = inputs.get("labels") else { return Ok(None) };
+    if !inputs.contains_key("input_ids") || config.get("is_encoder_decoder") == Some(&true.into()) {
+        return Ok(None);
+    }
+    let rows = inputs.get("input_ids").and_then(|ids| ids.shape.first().copied());
+    let of_rows = labels.shape.first().copied() == rows;
+    let named = config.text("problem_type").map_err(text)?.and_then(task_of_problem);
+    if let (Some(task), true) = (named, of_rows) {
+        return Ok(Some(task.name()));
+    }
+    Ok(match (labels.shape.len(), labels.integer) {
+        (1, true) if of_rows => Some("sequence_classification"),
+        (1, false) if of_rows => Some("sequence_regression"),
+        (2, false) if of_rows => Some("multi_label_classification"),
+        _ => None,
+    })
+}
+
+fn rows(inputs: &Tensors, task: &str) -> Checked<Rows> {
+    let ids = inputs.get("input_ids").ok_or("no input_ids")?;
+    let [count, width] = ids.shape[..] else { return Err("input_ids are no matrix".to_string()) };
+    let mut lengths = vec![width; count];
+    if let Some(mask) = inputs.get("attention_mask") {
+        for (row, length) in lengths.iter_mut().enumerate() {
+            let row = &mask.floats[row * width..(row + 1) * width];
+            *length = row.iter().filter(|flag| **flag != 0.0).count();
+            if row[..*length].contains(&0.0) {
+                return Err("the padding is not on the right".to_string());
+            }
+        }
+    }
+    let cut = |tensor: &Tensor| -> Vec<Vec<u32>> {
+        let of = |row: usize| &tensor.floats[row * width..row * width + lengths[row]];
+        (0..count).map(|row| of(row).iter().map(|id| *id as u32).collect()).collect()
+    };
+    let labels = inputs.get("labels").ok_or("no labels")?;
+    let values = labels.floats.iter().map(|value| *value as f32).collect();
+    let targets = match task {
+        "sequence_classification" => {
+            Targets::Class(labels.floats.iter().map(|class| *class as i64).collect())
+        }
+        "sequence_regression" => Targets::Value(values),
+        _ => Targets::Multi { classes: labels.shape.get(1).copied().unwrap_or(1), values },
+    };
+    Ok(Rows {
+        input_ids: cut(ids),
+        token_type_ids: inputs.get("token_type_ids").map(cut).unwrap_or_default(),
+        targets,
+    })
+}
+
+/// Loss and logits of all rows; leaves the gradients in `parameters`.
+fn forward(network: &Network, parameters: &Parameters, rows: &Rows) -> Checked<(f64, Vec<f64>)> {
+    use ftrun::train::Examples;
+    let options = LossOptions::default();
+    let denominator = network.task().denominator(&rows.targets, &options);
+    let input = rows.input(&rows.all(), 0).map_err(text)?;
+    parameters.zero_grad();
+    let pass = Pass::evaluation();
+    let forward = network
+        .forward(parameters, &input, &rows.targets, &options, denominator, &pass)
+        .map_err(text)?;
+    parameters.accumulate(&forward.loss.backward().map_err(text)?).map_err(text)?;
+    let logits: Vec<f32> = forward.logits.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?;
+    let loss = forward.loss.to_scalar::<f32>().map_err(text)?;
+    Ok((f64::from(loss), logits.into_iter().map(f64::from).collect()))
+}
+
+fn gradients(folder: &Path, case: &Json, parameters: &Parameters) -> Checked<f64> {
+    let golden = tensors(&folder.join("grads.safetensors"))?;
+    let without: Vec<&str> = case["parameters_without_gradient"]
+        .as_array()
+        .map(|names| names.iter().filter_map(Json::as_str).collect())
+        .unwrap_or_default();
+    let mut worst: (f64, String) = (0.0, String::new());
+    for parameter in parameters {
+        let name = &parameter.name;
+        let found = parameter.weight.gradient().map_err(text)?;
+        let found: Vec<f32> = match &found {
+            Some(found) => found.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?,
+            None => vec![0.0; parameter.weight.elem_count()],
+        };
+        let wanted = match golden.get(name.as_str()) {
+            Some(wanted) => wanted.floats.clone(),
+            None if without.contains(&name.as_str()) => vec![0.0; found.len()],
+            None => return Err(format!("{name}: the golden gradients do not have it")),
+        };
+        if wanted.len() != found.len() {
+            return Err(format!("{name}: {} elements, golden {}", found.len(), wanted.len()));
+        }
+        let difference = norm(found.iter().zip(&wanted).map(|(a, b)| f64::from(*a) - b));
+        let size = norm(wanted.iter().copied());
+        // In units of the tolerance, so that the floor counts like the rest.
+        let share = difference / (GRADIENT_TOLERANCE * size).max(GRADIENT_FLOOR);
+        if !(share <= worst.0) {
+            worst = (share, format!("{name}: ‖a−b‖ = {difference:.3e}, ‖b‖ = {size:.3e}"));
+        }
+    }
+    if let Some(unknown) = golden.keys().find(|name| !parameters.contains(name)) {
+        return Err(format!("{unknown}: the model has no such parameter"));
+    }
+    if !(worst.0 <= 1.0) {
+        return Err(format!("gradient of {}", worst.1));
+    }
+    Ok(worst.0 * GRADIENT_TOLERANCE)
+}
+
+/// The updates of `trajectory.json` through the program's own loop.
+fn trajectory(
+    folder: &Path,
+    network: &Network,
+    parameters: &Parameters,
+    rows: &Rows,
+) -> Checked<f64> {
+    let golden = json(&folder.join("trajectory.json"))?;
+    let number = |key: &str| golden[key].as_f64().ok_or(format!("trajectory without `{key}`"));
+    let decayed: Vec<&str> = golden["decayed_parameters"]
+        .as_array()
+        .map(|names| names.iter().filter_map(Json::as_str).collect())
+        .unwrap_or_default();
+    let mut ours: Vec<&str> = parameters
+        .iter()
+        .filter(|parameter| parameter.decay)
+        .map(|parameter| parameter.name.as_str())
+        .collect();
+    ours.sort_unstable();
+    if ours != decayed {
+        return Err(format!("decayed are {ours:?}, golden {decayed:?}"));
+    }
+
+    let betas = &golden["betas"];
+    let optimizer = build(Pick::<Optimizers>::default_of("adamw"), &[
+        ("learning_rate", Bound::Float(number("learning_rate")?)),
+        ("weight_decay", Bound::Float(number("weight_decay")?)),
+        ("beta1", Bound::Float(betas[0].as_f64().unwrap_or(0.9))),
+        ("beta2", Bound::Float(betas[1].as_f64().unwrap_or(0.999))),
+        ("eps", Bound::Float(number("eps")?)),
+    ])?;
+    let warmup: Span = Or::Second(Quantity::new(number("warmup_steps")?, Unit::Updates));
+    let schedule = golden["schedule"].as_str().unwrap_or_default();
+    let schedule =
+        build(Pick::<Schedules>::default_of(schedule), &[("warmup", warmup.to_bound())])?;
+    let settings = Settings {
+        optimizer: optimizer.build().ok_or("no optimizer")?,
+        schedule: schedule.build().ok_or("no schedule")?,
+        budget: Budget::Updates(number("steps")? as u64),
+        batch: BatchSize::Rows(rows.input_ids.len()),
+        gradient_accumulation: 1,
+        max_grad_norm: Some(number("max_grad_norm")?),
+        loss: LossOptions::default(),
+        layer_decay: 1.0,
+        validate_every: Budget::Epochs(1.0),
+        keep: Keep::Last,
+        stop_early: None,
+        checkpoint_every: None,
+        seed: 0,
+        path: Computation::Fused,
+    };
+    let declarations = network.declarations();
+    let ending = train(
+        network, &declarations, parameters, rows, None, &settings, None, &mut Unattended,
+    )
+    .map_err(text)?;
+    let Ending::Finished(trained) = ending else { return Err("the run was stopped".to_string()) };
+
+    let list = |key: &str| -> Vec<f64> {
+        let values = golden[key].as_array();
+        values.map(|values| values.iter().filter_map(Json::as_f64).collect()).unwrap_or_default()
+    };
+    let (losses, rates, norms) = (list("loss"), list("lr"), list("grad_norm"));
+    if losses.len() != trained.log.len() {
+        return Err(format!("{} updates, golden {}", trained.log.len(), losses.len()));
+    }
+    let mut worst = 0.0f64;
+    for (index, row) in trained.log.iter().enumerate() {
+        let at = |what: &str| format!("{what} of update {}", index + 1);
+        let deviation = relative(row.loss, losses[index]);
+        worst = worst.max(within(&at("loss"), deviation, TRAJECTORY_TOLERANCE)?);
+        within(&at("learning rate"), (row.learning_rate - rates[index]).abs(), 1e-12)?;
+        within(&at("gradient norm"), relative(row.grad_norm, norms[index]), 1e-3)?;
+    }
+    let (last, _) = forward(network, parameters, rows)?;
+    let deviation = relative(last, number("final_loss")?);
+    Ok(worst.max(within("the last loss", deviation, TRAJECTORY_TOLERANCE)?))
+}
+
+fn build<F: ftrun::schema::Family>(
+    pick: Option<Pick<F>>,
+    arguments: &[(&str, Bound)],
+) -> Checked<Pick<F>> {
+    let mut pick = pick.ok_or("the trajectory names something unknown")?;
+    for (name, value) in arguments {
+        let place = pick.args.iter_mut().find(|(own, _)| own == name);
+        place.ok_or(format!("no argument `{name}`"))?.1 = value.clone();
+    }
+    Ok(pick)
+}
+
+/// A tensor of a case; integers and floats alike as f64.
+struct Tensor {
+    shape: Vec<usize>,
+    floats: Vec<f64>,
+    integer: bool,
+}
+
+type Tensors = BTreeMap<String, Tensor>;
+
+fn tensors(path: &Path) -> Checked<Tensors> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(text)?;
+    file.tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let data = view.data();
+            let floats: Vec<f64> = match view.dtype() {
+                Dtype::F32 => data.as_chunks().0.iter().map(|c| f64::from(f32::from_le_bytes(*c))).collect(),
+                Dtype::I64 => data.as_chunks().0.iter().map(|c| i64::from_le_bytes(*c) as f64).collect(),
+                other => return Err(format!("{name}: elements of {other:?}")),
+            };
+            let integer = view.dtype() == Dtype::I64;
+            Ok((name, Tensor { shape: view.shape().to_vec(), floats, integer }))
+        })
+        .collect()
+}
+
+fn json(path: &Path) -> Checked<Json> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    serde_json::from_slice(&bytes).map_err(text)
+}
+
+fn relative(found: f64, wanted: f64) -> f64 {
+    (found - wanted).abs() / wanted.abs()
+}
+
+fn relative_to_largest(found: &[f64], wanted: &[f64]) -> Checked<f64> {
+    if found.len() != wanted.len() {
+        return Err(format!("{} logits, golden {}", found.len(), wanted.len()));
+    }
+    let largest = wanted.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    // `max` would let NaN pass.
+    if found.iter().any(|value| value.is_nan()) { Ok(f64::NAN) } else { Ok(worst / largest) }
+}
+
+fn within(what: &str, deviation: f64, tolerance: f64) -> Checked<f64> {
+    if deviation <= tolerance {
+        Ok(deviation)
+    } else {
+        Err(format!("{what}: {deviation:.3e} beyond {tolerance:.0e}"))
+    }
+}
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// A case file's labels are numbers of classes; the data's names do not matter here.
+#[test]
+fn the_heads_of_the_cases_are_those_of_the_language() {
+    for (problem, labels, outputs) in [
+        ("single_label_classification", Labels::Classes { names: vec!["a".into(), "b".into()], declared: false }, 2),
+        ("regression", Labels::Values, 1),
+        ("multi_label_classification", Labels::Multi { names: vec!["a".into()], declared: false }, 1),
+    ] {
+        let task = task_of_problem(problem).expect("a task");
+        assert_eq!(task.output_count(&labels).expect("outputs"), outputs);
+    }
+}
