@@ -20,7 +20,7 @@ pub use column::{ColumnData, ColumnType};
 pub use error::{DataError, Fault, Result};
 pub use labels::{IGNORED, Labels, Targets, sort_names};
 pub use read::{Header, LabelSample, ReadOptions};
-pub use split::{PARTS, Split, SplitBy};
+pub use split::{PARTS, Split, SplitBy, overlaps};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
 pub use tokenizer::{SpecialIds, Tokenizer};
 pub use tokens::{Overflow, TokenReport, Tokenization, Tokens};

@@ -5,7 +5,7 @@ use super::prepare::keys;
 use super::table::{Table, Tables};
 use crate::base::Hasher;
 use crate::base::random::{Purpose, Stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The names that parts have.
 pub const PARTS: [&str; 3] = ["train", "validation", "test"];
@@ -257,6 +257,35 @@ fn by_column(table: &Table, column: &str) -> Result<Vec<(String, Vec<u32>)>> {
     Ok(parts)
 }
 
+/// Says which rows of `train` occur again in other tables: a score on these is no test. Rows are
+/// the same if their texts are.
+pub fn overlaps(tables: &Tables) -> Result<Vec<String>> {
+    let texts = |table: &Table| -> Result<Option<Vec<Vec<u8>>>> {
+        let names: Vec<String> = ["text", "text_pair"]
+            .iter()
+            .filter(|name| table.has(name))
+            .map(|name| (*name).to_string())
+            .collect();
+        if names.is_empty() { Ok(None) } else { keys(table, &names).map(Some) }
+    };
+    let Some(train) = tables.get("train") else { return Ok(Vec::new()) };
+    let Some(train) = texts(train)? else { return Ok(Vec::new()) };
+    let train: HashSet<Vec<u8>> = train.into_iter().collect();
+    let mut messages = Vec::new();
+    for (name, table) in tables.iter().filter(|(name, _)| *name != "train") {
+        let Some(rows) = texts(table)? else { continue };
+        let shared = rows.iter().filter(|row| train.contains(*row)).count();
+        if shared > 0 {
+            let verb = if shared == 1 { "occurs" } else { "occur" };
+            messages.push(format!(
+                "{shared} of {} rows of `{name}` also {verb} in `train`",
+                rows.len()
+            ));
+        }
+    }
+    Ok(messages)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,5 +416,17 @@ mod tests {
         }
         held_out.sort();
         assert_eq!(held_out, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_that_are_in_train_and_elsewhere_are_counted() {
+        let whole = table(10);
+        let part = |rows: &[u32]| whole.take(rows).unwrap();
+        let tables = Tables::from([
+            ("train".to_string(), part(&[0, 1, 2])),
+            ("validation".to_string(), part(&[3])),
+            ("test".to_string(), part(&[2, 4, 1])),
+        ]);
+        assert_eq!(overlaps(&tables).unwrap(), ["2 of 3 rows of `test` also occur in `train`"]);
     }
 }

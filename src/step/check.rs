@@ -21,6 +21,11 @@ pub trait Probe {
         options: &crate::data::ReadOptions,
     ) -> Result<std::sync::Arc<crate::data::Header>, crate::data::DataError>;
 
+    /// The names in a label file, one a line.
+    fn label_names(&self, path: &std::path::Path) -> Result<Vec<String>, crate::data::DataError> {
+        crate::data::read::read_label_names(path)
+    }
+
     /// The files of a repository on a model hub that are in the local cache, or fetched now; small
     /// files only (`config.json`, tokenizer) unless `weights`.
     fn snapshot(&self, repo: &str, revision: &str, weights: bool) -> Result<PathBuf, Missing>;

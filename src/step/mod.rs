@@ -4,9 +4,11 @@
 pub mod check;
 pub mod run;
 pub mod shape;
+pub mod store;
 pub mod value;
 
 mod baseline;
+mod columns;
 mod eval;
 mod load_data;
 mod load_model;

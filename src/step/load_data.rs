@@ -1,0 +1,521 @@
+//! `load-data`: files to tables. Reading is in `data::read`.
+
+use std::path::PathBuf;
+
+use super::check::{CheckCx, Missing, Place, Probe};
+use super::columns::{column_shapes, label_shape, report_fault};
+use super::run::{Event, RunCx, StepError};
+use super::shape::{LabelShape, Shape, TableShape};
+use super::value::{Report, Value};
+use super::{Output, Step};
+use crate::base::Code;
+use crate::data::read::{
+    ColumnRef, Encoding, Missing as MissingRows, Quote, SourceFile, read_tables,
+};
+use crate::data::{ColumnType, DataError, Labels, ReadOptions, overlaps};
+use crate::schema::{Map, OneOrMany, Or, PortType};
+use crate::{params, variants};
+
+params! {
+    /// Files that follow each other as one table.
+    pub struct Files {
+        /// A path, a pattern such as `data/*.csv`, or a list of them. Sought beside the program,
+        /// then in `paths.data` of `ftrun.toml` and in `FTRUN_DATA`.
+        path: OneOrMany<String>, main;
+    }
+}
+
+params! {
+    /// Names of labels from a file.
+    pub struct LabelFile {
+        /// Line k, counted from 0, names label k.
+        path: String, main;
+    }
+}
+
+variants! {
+    /// a source of rows
+    pub enum Source {
+        /// Files on this machine.
+        Files(Files) = "files",
+    }
+}
+
+variants! {
+    /// a source of label names
+    pub enum LabelNames {
+        /// A text file with one name a line.
+        Files(LabelFile) = "files",
+    }
+}
+
+variants! {
+    /// a file format
+    pub enum FileFormat {
+        /// Fields between commas, quoted with `"` where needed.
+        Csv = "csv",
+        /// Fields between tabs, without quotes.
+        Tsv = "tsv",
+        /// One JSON object a line, or one array of objects.
+        Jsonl = "jsonl",
+        /// Apache Parquet.
+        Parquet = "parquet",
+        /// Apache Arrow IPC.
+        Arrow = "arrow",
+        /// Every line is a row with the one column `text`.
+        Text = "text",
+    }
+}
+
+variants! {
+    /// a way to quote fields
+    pub enum NoQuote {
+        /// Quotes are ordinary characters.
+        None = "none",
+    }
+}
+
+variants! {
+    /// a character encoding
+    pub enum TextEncoding {
+        /// UTF-8, with or without a byte order mark.
+        Utf8 = "utf8",
+        /// ISO 8859-1.
+        Latin1 = "latin1",
+    }
+}
+
+variants! {
+    /// what happens to rows in which a column with a role has no value
+    pub enum MissingValues {
+        /// They are an error with file and line.
+        Error = "error",
+        /// They are left out, and counted.
+        Drop = "drop",
+        /// They stay: a missing text is empty, a missing label is not learned from.
+        Keep = "keep",
+    }
+}
+
+params! {
+    /// Reads tables from files.
+    ///
+    /// Columns get roles (`text`, `text_pair`, `label`, `id`, …) by which later steps find them;
+    /// every other column keeps its name. A row without a column `id` is numbered. Labels that are
+    /// names or whole numbers are classes, numbers with a decimal point are values, lists are
+    /// several labels a row; class names are sorted, numbers by value, over all sources together. A
+    /// row that cannot be read is an error with its file and line.
+    pub struct LoadData {
+        /// The files, or a map from names of tables to their files.
+        source: Or<Source, Map<Source>>;
+        /// By the extension, also under `.gz`, if it is left out.
+        format: Option<FileFormat>;
+        /// Role or new name → the column's name in the file, or its number counted from 0.
+        columns: Map<Or<String, usize>> = Map(Vec::new());
+        /// Whether the first row holds the names. Without it: yes, unless a column is given by number.
+        header: Option<bool>;
+        /// One character between fields. A comma for csv, a tab for tsv.
+        delimiter: Option<String>;
+        /// The character around quoted fields, or `none`. `"` for csv, none for tsv.
+        quote: Option<Or<NoQuote, String>>;
+        /// Of text files.
+        encoding: TextEncoding = TextEncoding::Utf8;
+        /// The names of the labels in their order. A whole number k in the data means name k,
+        /// counted from 0.
+        labels: Option<Or<Vec<String>, LabelNames>>;
+        /// What stands between several labels of a row, such as `","`.
+        label_separator: Option<String>;
+        /// Rows without a text or a label.
+        missing: MissingValues = MissingValues::Error;
+        /// Only so many rows from the start of every table.
+        limit: Option<usize>, in (1, i64::MAX);
+    }
+}
+
+impl LoadData {
+    /// Name of the table, path of its argument, patterns of its files. One table has no name.
+    fn sources(&self) -> Vec<(String, String, &[String])> {
+        match &self.source {
+            Or::First(Source::Files(files)) => {
+                vec![(String::new(), "source.path".to_string(), files.path.0.as_slice())]
+            }
+            Or::Second(map) => map
+                .0
+                .iter()
+                .map(|(name, Source::Files(files))| {
+                    (name.clone(), format!("source.{name}.path"), files.path.0.as_slice())
+                })
+                .collect(),
+        }
+    }
+
+    /// All options but the label names.
+    fn options(&self) -> ReadOptions {
+        let byte = |text: &String| text.bytes().next();
+        ReadOptions {
+            format: self.format.as_ref().map(|format| {
+                match format {
+                    FileFormat::Csv => "csv",
+                    FileFormat::Tsv => "tsv",
+                    FileFormat::Jsonl => "jsonl",
+                    FileFormat::Parquet => "parquet",
+                    FileFormat::Arrow => "arrow",
+                    FileFormat::Text => "text",
+                }
+                .to_string()
+            }),
+            columns: self
+                .columns
+                .0
+                .iter()
+                .map(|(role, column)| {
+                    let column = match column {
+                        Or::First(name) => ColumnRef::Name(name.clone()),
+                        Or::Second(number) => ColumnRef::Number(*number),
+                    };
+                    (role.clone(), column)
+                })
+                .collect(),
+            header: self.header,
+            delimiter: self.delimiter.as_ref().and_then(byte),
+            quote: self.quote.as_ref().map(|quote| match quote {
+                Or::First(NoQuote::None) => Quote::None,
+                Or::Second(text) => byte(text).map_or(Quote::None, Quote::Char),
+            }),
+            encoding: match self.encoding {
+                TextEncoding::Utf8 => Encoding::Utf8,
+                TextEncoding::Latin1 => Encoding::Latin1,
+            },
+            labels: match &self.labels {
+                Some(Or::First(names)) => Some(names.clone()),
+                _ => None,
+            },
+            label_separator: self.label_separator.clone(),
+            missing: match self.missing {
+                MissingValues::Error => MissingRows::Error,
+                MissingValues::Drop => MissingRows::Drop,
+                MissingValues::Keep => MissingRows::Keep,
+            },
+            limit: self.limit,
+        }
+    }
+
+    fn label_file(&self, probe: &dyn Probe) -> Result<Option<PathBuf>, Missing> {
+        match &self.labels {
+            Some(Or::Second(LabelNames::Files(file))) => {
+                Ok(probe.locate(&file.path, Place::Data)?.into_iter().next())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The files of a pattern, with the names under which messages show them: as written, or for a
+    /// pattern the file's own name behind the pattern's folder.
+    fn files(probe: &dyn Probe, pattern: &str) -> Result<Vec<SourceFile>, Missing> {
+        let found = probe.locate(pattern, Place::Data)?;
+        let alone = found.len() == 1 && !pattern.contains(['*', '?', '[']);
+        let folder = std::path::Path::new(pattern).parent().filter(|_| !alone);
+        Ok(found
+            .into_iter()
+            .map(|path| {
+                let name = match (folder, path.file_name()) {
+                    (Some(folder), Some(file)) => folder.join(file).display().to_string(),
+                    _ => pattern.to_string(),
+                };
+                SourceFile { path, name }
+            })
+            .collect())
+    }
+
+    fn check_arguments(&self, cx: &mut CheckCx) {
+        if let Some(text) = &self.delimiter
+            && (text.len() != 1 || text == "\n")
+        {
+            let diag = cx
+                .diag(Code::E0205, "delimiter", format!("{text:?} is not one ASCII character"))
+                .help("fields are separated by one character, such as `delimiter = \";\"` or `\"\\t\"`");
+            cx.push(diag);
+        }
+        if let Some(Or::Second(text)) = &self.quote
+            && text.len() != 1
+        {
+            let diag = cx
+                .diag(Code::E0205, "quote", format!("{text:?} is not one ASCII character"))
+                .help("`quote = none` reads quotes as ordinary characters");
+            cx.push(diag);
+        }
+        if self.label_separator.as_ref().is_some_and(String::is_empty) {
+            let diag = cx.diag(Code::E0205, "label_separator", "an empty string separates nothing");
+            cx.push(diag);
+        }
+        if let Some(Or::First(names)) = &self.labels {
+            if names.is_empty() {
+                let diag = cx.diag(Code::E0205, "labels", "an empty list names no label");
+                cx.push(diag);
+            }
+            for (at, name) in names.iter().enumerate() {
+                if names.iter().take(at).any(|earlier| earlier == name) {
+                    let path = format!("labels.{at}");
+                    let diag =
+                        cx.diag(Code::E0209, &path, format!("the label `{name}` is named twice"));
+                    cx.push(diag);
+                }
+            }
+        }
+        if let Or::Second(map) = &self.source
+            && map.0.is_empty()
+        {
+            let diag = cx.diag(Code::E0205, "source", "an empty map names no table");
+            cx.push(diag);
+        }
+        if self.header == Some(false) {
+            for (role, column) in &self.columns.0 {
+                if let Or::First(name) = column
+                    && name.parse::<usize>().is_err()
+                {
+                    let diag = cx
+                        .diag(Code::E0209, &format!("columns.{role}"), format!("`{name}` is a name, and with `header = false` the columns have none"))
+                        .help("without a header a column is given by its number, counted from 0");
+                    cx.push(diag);
+                }
+            }
+        }
+    }
+}
+
+impl Step for LoadData {
+    const NAME: &'static str = "load-data";
+    const VERSION: u32 = 1;
+    const OUTPUTS: &'static [Output] = &[Output {
+        name: "table",
+        ty: PortType::Tables,
+        doc: "The table, or the tables under the names of their sources.",
+    }];
+    const REPORT: &'static [&'static str] = &["rows", "dropped", "classes"];
+    const EXAMPLE: &'static str = "load-data reviews {\n  source  = { train = files(\"train.tsv\"), test = files(\"test.tsv\") }\n  columns = { text = \"sentence\", label = \"label\" }\n}";
+
+    fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
+        self.check_arguments(cx);
+        let mut options = self.options();
+        match self.label_file(cx.probe) {
+            Ok(Some(path)) => match cx.probe.label_names(&path) {
+                Ok(names) => options.labels = Some(names),
+                Err(error) => report_fault(cx, "labels.path", error),
+            },
+            Ok(None) => {}
+            Err(missing) => {
+                let mut diag = cx.diag(Code::E0401, "labels.path", missing.message);
+                diag.help = missing.help;
+                cx.push(diag);
+            }
+        }
+        if !cx.reports.is_empty() {
+            // What the files say depends on arguments that are wrong.
+            return vec![("table", self.unknown())];
+        }
+        let mut tables = Vec::new();
+        let mut reported: Vec<(Code, String)> = Vec::new();
+        for (name, argument, patterns) in self.sources() {
+            let mut shape: Option<(Vec<(String, ColumnType)>, Labels, bool)> = None;
+            for (at, pattern) in patterns.iter().enumerate() {
+                let path =
+                    if patterns.len() > 1 { format!("{argument}.{at}") } else { argument.clone() };
+                let files = match Self::files(cx.probe, pattern) {
+                    Ok(files) => files,
+                    Err(missing) => {
+                        let mut diag = cx.diag(Code::E0401, &path, missing.message);
+                        diag.help = missing.help;
+                        cx.push(diag);
+                        continue;
+                    }
+                };
+                for file in files {
+                    match cx.probe.header(&file.path, &options) {
+                        Ok(header) => {
+                            let labels = header.labels.labels.clone();
+                            let complete = header.labels.complete;
+                            shape = Some(match shape.take() {
+                                None => (header.columns.clone(), labels, complete),
+                                Some((columns, known, before)) => {
+                                    (columns, joined(known, labels), before && complete)
+                                }
+                            });
+                        }
+                        Err(error) => {
+                            let mut error = DataError { file: Some(file.name.clone()), ..error };
+                            let role = error
+                                .subject
+                                .take()
+                                .filter(|subject| self.columns.get(subject).is_some());
+                            // One wrong column is one mistake, however many files lack it.
+                            let place = role
+                                .as_ref()
+                                .map_or(path.clone(), |role| format!("columns.{role}"));
+                            let key = (error.fault.code(), place.clone());
+                            if !reported.contains(&key) {
+                                report_fault(cx, &place, error);
+                                reported.push(key);
+                            }
+                        }
+                    }
+                }
+            }
+            tables.push((name, shape));
+        }
+        // The names of classes are found over all tables together.
+        let mut all = Labels::Unknown;
+        let mut complete = true;
+        for (columns, labels, whole) in tables.iter().filter_map(|(_, shape)| shape.as_ref()) {
+            if columns.iter().any(|(name, _)| name == "label") {
+                all = joined(all, labels.clone());
+                complete &= whole;
+            }
+        }
+        let shapes: Vec<(String, TableShape)> = tables
+            .into_iter()
+            .map(|(name, shape)| {
+                let shape = match shape {
+                    None => TableShape { columns: None, labels: LabelShape::Unknown },
+                    Some((columns, _, _)) => {
+                        let has_label = columns.iter().any(|(name, _)| name == "label");
+                        TableShape {
+                            columns: Some(column_shapes(&columns)),
+                            labels: if has_label {
+                                label_shape(&all, complete)
+                            } else {
+                                LabelShape::Absent
+                            },
+                        }
+                    }
+                };
+                (name, shape)
+            })
+            .collect();
+        vec![("table", self.arranged(shapes))]
+    }
+
+    fn externals(&self, probe: &dyn Probe) -> Result<Vec<PathBuf>, Missing> {
+        let mut files: Vec<PathBuf> = self.label_file(probe)?.into_iter().collect();
+        for (_, _, patterns) in self.sources() {
+            for pattern in patterns {
+                files.extend(probe.locate(pattern, Place::Data)?);
+            }
+        }
+        Ok(files)
+    }
+
+    fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
+        let lost = |missing: Missing| {
+            let error = StepError::new(Code::E0401, missing.message);
+            match missing.help {
+                Some(help) => error.help(help),
+                None => error,
+            }
+        };
+        let mut options = self.options();
+        if let Some(path) = self.label_file(cx.probe).map_err(lost)? {
+            options.labels = Some(cx.probe.label_names(&path)?);
+        }
+        if let Some(quick) = cx.quick {
+            options.limit = Some(options.limit.unwrap_or(usize::MAX).min(quick.rows));
+        }
+        let mut sources = Vec::new();
+        for (name, argument, patterns) in self.sources() {
+            let mut files = Vec::new();
+            for pattern in patterns {
+                files.extend(
+                    Self::files(cx.probe, pattern)
+                        .map_err(|missing| lost(missing).argument(&argument))?,
+                );
+            }
+            sources.push((name, files));
+        }
+        cx.control.event(Event::Phase { name: "reading", total: None });
+        let (tables, read) = read_tables(&sources, &options)?;
+        for note in &read.notes {
+            cx.control.event(Event::Warning { message: note.clone() });
+        }
+        for (name, dropped) in read.dropped.iter().filter(|(_, dropped)| *dropped > 0) {
+            let of = if name.is_empty() { String::new() } else { format!(" of `{name}`") };
+            cx.control.event(Event::Note {
+                message: format!("{dropped} rows{of} without a value were left out"),
+            });
+        }
+        for message in overlaps(&tables)? {
+            cx.control.event(Event::Warning { message });
+        }
+        let rows: usize = tables.values().map(|table| table.rows()).sum();
+        let dropped: u64 = read.dropped.iter().map(|(_, dropped)| dropped).sum();
+        let classes = tables.values().map(|table| table.labels().names().len()).max().unwrap_or(0);
+        let report = Report::from([
+            ("rows".to_string(), rows as f64),
+            ("dropped".to_string(), dropped as f64),
+            ("classes".to_string(), classes as f64),
+        ]);
+        let value = match &self.source {
+            Or::First(_) => {
+                let table = tables.into_iter().next().map(|(_, table)| table);
+                Value::Table(table.ok_or_else(|| StepError::internal("nothing was read"))?.into())
+            }
+            Or::Second(_) => Value::Tables(tables.into()),
+        };
+        Ok(vec![("table", value), ("report", Value::Report(report.into()))])
+    }
+}
+
+impl LoadData {
+    fn arranged(&self, mut shapes: Vec<(String, TableShape)>) -> Shape {
+        match &self.source {
+            Or::First(_) => Shape::Table(shapes.pop().map(|(_, shape)| shape).unwrap_or_default()),
+            Or::Second(_) => Shape::Tables(shapes),
+        }
+    }
+
+    /// What is known where the files could not be looked at.
+    fn unknown(&self) -> Shape {
+        let shape = TableShape { columns: None, labels: LabelShape::Unknown };
+        self.arranged(self.sources().into_iter().map(|(name, ..)| (name, shape.clone())).collect())
+    }
+}
+
+/// The labels of two files of which both hold some.
+fn joined(one: Labels, two: Labels) -> Labels {
+    let merge = |one: Vec<String>, two: Vec<String>| {
+        let mut all = one;
+        all.extend(two);
+        all.sort();
+        all.dedup();
+        crate::data::sort_names(all)
+    };
+    match (one, two) {
+        (Labels::Unknown, other) | (other, Labels::Unknown) => other,
+        (Labels::Classes { names, declared: true }, _) => Labels::Classes { names, declared: true },
+        (Labels::Multi { names, declared: true }, _) => Labels::Multi { names, declared: true },
+        (Labels::Classes { names: one, .. }, Labels::Classes { names: two, .. }) => {
+            Labels::Classes { names: merge(one, two), declared: false }
+        }
+        (Labels::Multi { names: one, .. }, Labels::Multi { names: two, .. }) => {
+            Labels::Multi { names: merge(one, two), declared: false }
+        }
+        // Whole numbers in one file and fractions in another are values.
+        (Labels::Values, Labels::Classes { .. }) | (Labels::Classes { .. }, Labels::Values) => {
+            Labels::Values
+        }
+        (one, _) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::read::FORMATS;
+    use crate::schema::{Arg, Type};
+
+    #[test]
+    fn the_formats_of_the_language_are_those_that_can_be_read() {
+        let Type::Variant(set) = FileFormat::ty() else { panic!("a variant type") };
+        let names: Vec<&str> = set.names().collect();
+        let readable: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+        assert_eq!(names, readable);
+    }
+}
