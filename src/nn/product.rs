@@ -1,7 +1,6 @@
 //! Matrix products on slices.
 
 use gemm::Parallelism;
-use rayon::prelude::*;
 
 use super::Real;
 
@@ -35,11 +34,6 @@ impl<'a, T: Real> Matrix<'a, T> {
             column_stride: self.row_stride,
             ..self
         }
-    }
-
-    /// Rows `start..start + rows`.
-    fn rows(self, start: usize, rows: usize) -> Self {
-        Self { values: &self.values[start * self.row_stride..], rows, ..self }
     }
 }
 
@@ -101,18 +95,25 @@ impl<T: Real> Columns<'_, T> {
     pub unsafe fn product(&self, left: Matrix<T>, right: Matrix<T>, scale: T, accumulate: bool) {
         assert_eq!((self.rows, self.columns), (left.rows, right.columns));
         // SAFETY: the shape is that of this part.
-        unsafe { raw_product(self.start, self.row_stride, left, right, scale, accumulate) };
+        unsafe {
+            raw_product(
+                self.start,
+                self.row_stride,
+                left,
+                right,
+                scale,
+                accumulate,
+                Parallelism::None,
+            );
+        }
     }
 }
 
-/// Rows of the result that one thread computes at a time. A constant: the number of threads decides
-/// who computes a block, never what is computed.
-const ROWS_PER_BLOCK: usize = 96;
-/// Below this many multiplications one thread is faster than two.
-const SERIAL: usize = 48 * 48 * 256;
-
 /// `out = scale · left × right`, or `out +=` if `accumulate`. `out` is a matrix whose rows start
-/// `row_stride` apart. The inner dimension is never divided among threads.
+/// `row_stride` apart.
+///
+/// Threads divide the tiles of the result among themselves, never the inner dimension: how many there
+/// are changes no bit.
 pub fn product<T: Real>(
     out: &mut [T],
     row_stride: usize,
@@ -121,15 +122,11 @@ pub fn product<T: Real>(
     scale: T,
     accumulate: bool,
 ) {
-    let (rows, columns) = (left.rows, right.columns);
-    if rows * columns * left.columns <= SERIAL || rows <= ROWS_PER_BLOCK {
-        return serial_product(out, row_stride, left, right, scale, accumulate);
-    }
-    out.par_chunks_mut(ROWS_PER_BLOCK * row_stride).enumerate().for_each(|(block, out)| {
-        let start = block * ROWS_PER_BLOCK;
-        let count = ROWS_PER_BLOCK.min(rows - start);
-        serial_product(out, row_stride, left.rows(start, count), right, scale, accumulate);
-    });
+    let threads = match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        threads => Parallelism::Rayon(threads),
+    };
+    checked_product(out, row_stride, left, right, scale, accumulate, threads);
 }
 
 /// [`product`] on the calling thread.
@@ -141,13 +138,25 @@ pub fn serial_product<T: Real>(
     scale: T,
     accumulate: bool,
 ) {
+    checked_product(out, row_stride, left, right, scale, accumulate, Parallelism::None);
+}
+
+fn checked_product<T: Real>(
+    out: &mut [T],
+    row_stride: usize,
+    left: Matrix<T>,
+    right: Matrix<T>,
+    scale: T,
+    accumulate: bool,
+    threads: Parallelism,
+) {
     let (rows, columns) = (left.rows, right.columns);
     if rows == 0 || columns == 0 {
         return;
     }
     assert!((rows - 1) * row_stride + columns <= out.len() && columns <= row_stride);
     // SAFETY: the shape of the result lies within `out`, which is borrowed exclusively.
-    unsafe { raw_product(out.as_mut_ptr(), row_stride, left, right, scale, accumulate) };
+    unsafe { raw_product(out.as_mut_ptr(), row_stride, left, right, scale, accumulate, threads) };
 }
 
 /// # Safety
@@ -160,6 +169,7 @@ unsafe fn raw_product<T: Real>(
     right: Matrix<T>,
     scale: T,
     accumulate: bool,
+    threads: Parallelism,
 ) {
     let (rows, columns, inner) = (left.rows, right.columns, left.columns);
     assert_eq!(inner, right.rows);
@@ -185,7 +195,7 @@ unsafe fn raw_product<T: Real>(
             false,
             false,
             false,
-            Parallelism::None,
+            threads,
         );
     }
 }

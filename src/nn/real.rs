@@ -53,7 +53,7 @@ impl Real for f32 {
         let value = p * r * r + r + 1.0;
         let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3F80_0000));
         let value = value * power;
-        if self < -87.3 { 0.0 } else { value }
+        select(self < -87.3, 0.0, value)
     }
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl Real for f32 {
         near = near * s + 1.128_199_25e-1;
         near = near * s + -3.761_253_4e-1;
         near = near * s + 1.283_791_7e-1;
-        if t > 0.927_734_4 { far.copysign(self) } else { near * self + self }
+        select(t > 0.927_734_4, far.copysign(self), near * self + self)
     }
 
     /// Within 4 units in the last place. A rational approximation (Eigen, `generic_fast_tanh_float`).
@@ -150,6 +150,14 @@ impl Real for f64 {
             Buffer::F32(_) => bail!("an f64 gradient for an f32 weight"),
         }
     }
+}
+
+/// Without a branch: of an `if`, the compiler may compute either side only where it is needed, and
+/// then does not vectorise.
+#[inline(always)]
+fn select(condition: bool, yes: f32, no: f32) -> f32 {
+    let mask = u32::from(condition).wrapping_neg();
+    f32::from_bits((yes.to_bits() & mask) | (no.to_bits() & !mask))
 }
 
 #[cfg(test)]
