@@ -85,8 +85,22 @@ impl<'a> View<'a> {
         self.expected.contains(&rule)
     }
 
+    /// The grammar names the outermost rule that could begin here.
     fn expects_value(&self) -> bool {
-        self.expects(Rule::number)
+        const VALUES: [Rule; 7] = [
+            Rule::expression,
+            Rule::call_argument,
+            Rule::default,
+            Rule::within,
+            Rule::number,
+            Rule::path,
+            Rule::prefix,
+        ];
+        VALUES.into_iter().any(|rule| self.expects(rule))
+    }
+
+    fn expects_name(&self) -> bool {
+        [Rule::word, Rule::argument, Rule::entry].into_iter().any(|rule| self.expects(rule))
     }
 
     /// A value is complete before the place.
@@ -405,7 +419,7 @@ fn hyphen_in_name(view: &View) -> Option<Finding> {
 
 /// `"batch" = 32`, `param "rate": float`, and names with letters that names cannot have.
 fn quoted_name(view: &View) -> Option<Finding> {
-    if !view.expects(Rule::word) || view.expects_value() || view.expects_more() {
+    if !view.expects_name() || view.expects_value() || view.expects_more() {
         return None;
     }
     let token = view.token(view.found)?;
@@ -477,15 +491,19 @@ fn missing_equals(view: &View) -> Option<Finding> {
         && view.begins_value(view.found)
     {
         let sign = if view.touches(view.found) { " = " } else { " =" };
-        return Some(
-            Finding::new(
-                Code::E0007,
-                view.place(view.found),
-                format!("no `=` stands between `{name}` and its value"),
-            )
-            .here("`=` is expected before this")
-            .edit(Edit::insert(view.end_before(), sign)),
-        );
+        let finding = Finding::new(
+            Code::E0007,
+            view.place(view.found),
+            format!("no `=` stands between `{name}` and its value"),
+        )
+        .here("`=` is expected before this");
+        if view.after() == "{" && view.is_kind(view.found, |kind| kind == TokenKind::Word) {
+            let variant = view.here();
+            return Some(finding.help(format!(
+                "the arguments of a variant stand between parentheses: `{name} = {variant}(…)`"
+            )));
+        }
+        return Some(finding.edit(Edit::insert(view.end_before(), sign)));
     }
     let place = view.place(view.found - 1);
     let found = if same_line { format!(" but `{}`", shown(view.here())) } else { String::new() };
@@ -533,7 +551,7 @@ fn missing_operand(view: &View) -> Option<Finding> {
         return None;
     }
     let place = view.place(view.found - 1);
-    if before == "." && view.expects(Rule::word) {
+    if before == "." && view.expects_name() {
         return Some(
             Finding::new(Code::E0008, place, "no name stands behind the `.`")
                 .here("a name is expected behind this"),
@@ -557,6 +575,7 @@ fn missing_operand(view: &View) -> Option<Finding> {
         };
     }
     let message = match before {
+        "=" if view.shape == Shape::Param => format!("`{}` has no value", view.word(1)),
         "=" if view.found > 1 => format!("`{}` has no value", shown(view.word(view.found - 2))),
         "(" => "nothing stands between the parentheses".to_string(),
         _ => format!("no value stands behind `{}`", shown(before)),
@@ -570,11 +589,13 @@ fn single_equals_compares(view: &View) -> Option<Finding> {
         return None;
     }
     let place = view.place(view.found);
-    Some(
-        Finding::new(Code::E0007, place.clone(), "`=` stands behind a value, where a name may not be")
-            .here("`=` gives a value to a name, `==` compares")
-            .edit(Edit::replace(place, "==")),
+    let finding = Finding::new(
+        Code::E0007,
+        place.clone(),
+        format!("`=` stands behind `{}`, which is a value here", shown(view.before())),
     )
+    .here("`=` gives a value to a name, `==` compares");
+    Some(if view.opener() == "{" { finding } else { finding.edit(Edit::replace(place, "==")) })
 }
 
 /// Two values side by side.
@@ -655,6 +676,15 @@ fn wrong_form_of_item(view: &View) -> Option<Finding> {
         Shape::Seed => ("seed", "seed 17"),
         _ => return None,
     };
+    let is_named = view.shape == Shape::Seed || view.is_kind(1, |kind| kind == TokenKind::Word);
+    if view.found == 0 || !is_named {
+        let missing = if view.shape == Shape::Seed { "number" } else { "name" };
+        return Some(
+            Finding::new(Code::E0104, view.place(0), format!("this `{form}` has no {missing}"))
+                .here(format!("a {missing} is expected behind this"))
+                .help(format!("the form is `{example}`")),
+        );
+    }
     let found = match view.here() {
         "" => "the end".to_string(),
         word => format!("`{}`", shown(word)),
@@ -674,7 +704,7 @@ fn general(view: &View) -> Finding {
     let mut wanted = Vec::new();
     if view.expects_value() {
         wanted.push("a value");
-    } else if view.expects(Rule::word) {
+    } else if view.expects_name() {
         wanted.push("a name");
     }
     if view.expects(Rule::equals) {

@@ -280,7 +280,10 @@ fn unclosed(text: &str, tokens: &[Token], opening: usize, next: usize, beyond: &
     {
         format!("the block of `{}` is not closed", tokens[opening - 1].text(text))
     } else if opening > 0 && tokens[opening - 1].text(text) == "=" && opening > 1 {
-        format!("this `{sign}` of `{}` is not closed", tokens[opening - 2].text(text))
+        // Behind the type of a `param` its name is meant.
+        let typed = opening > 3 && tokens[opening - 3].text(text) == ":";
+        let name = if typed { opening - 4 } else { opening - 2 };
+        format!("this `{sign}` of `{}` is not closed", tokens[name].text(text))
     } else if opening > 0 && sign == "(" {
         format!("the `(` of `{}` is not closed", tokens[opening - 1].text(text))
     } else {

@@ -6,12 +6,14 @@ mod build;
 mod draft;
 mod explain;
 mod fault;
+mod format;
 mod lex;
 mod parse;
 mod split;
 mod steps;
 
 pub use ast::Ast;
+pub use format::format;
 pub use lex::is_word;
 pub use parse::{EDITION, parse, parse_value};
 pub use split::RESERVED;

@@ -153,7 +153,7 @@ impl Reader<'_> {
         match place.shape {
             Shape::Edition => {}
             Shape::StrayClose => self.stray_close(place),
-            Shape::Other => self.no_item(place),
+            Shape::Other | Shape::LikeParam => self.no_item(place),
             _ => {
                 if misplaced && let Some(token) = place.tokens.first() {
                     let message = format!("`{}` begins an item behind another", token.text(self.text));
@@ -389,38 +389,51 @@ impl Reader<'_> {
         first(draft.text(), "").is_none()
     }
 
-    /// What the grammar refused in `draft`: reported, and mended if an edit is seen to help.
+    /// What the grammar refuses in `draft`: reported, and mended if an edit is seen to help. False:
+    /// it could not be mended.
     pub fn refuse(&mut self, draft: &mut Draft, rule: Rule, shape: Shape) -> bool {
-        let Err(stop) = recognise(rule, draft.text()) else { return true };
-        let tokens = significant(&lex(draft.text()));
-        let finding = explain(draft.text(), &tokens, &stop, shape);
-        let mut mended = None;
-        let mut helped = None;
-        for edit in &finding.edits {
-            let mut trial = draft.clone();
-            trial.apply(edit);
-            match recognise(rule, trial.text()) {
-                Ok(_) => {
-                    mended = Some((edit.clone(), trial));
-                    break;
-                }
-                // Further on there is another fault, which this edit leaves alone.
-                Err(next) => {
-                    if helped.is_none() && trial.origin(next.at) > draft.origin(stop.at) {
-                        helped = Some(edit.clone());
+        for _ in 0..MAX_REPAIRS {
+            let Err(stop) = recognise(rule, draft.text()) else { return true };
+            let tokens = significant(&lex(draft.text()));
+            let finding = explain(draft.text(), &tokens, &stop, shape);
+            let trials = finding.edits.iter().map(|edit| {
+                let mut trial = draft.clone();
+                trial.apply(edit);
+                (edit, trial)
+            });
+            // One that makes all of it right, else one behind which only a later fault is found.
+            let mut helped = None;
+            for (edit, trial) in trials {
+                match recognise(rule, trial.text()) {
+                    Ok(_) => {
+                        helped = Some((edit, trial, true));
+                        break;
                     }
+                    Err(next) if helped.is_none() && trial.origin(next.at) > draft.origin(stop.at) => {
+                        helped = Some((edit, trial, false));
+                    }
+                    Err(_) => {}
                 }
             }
-        }
-        let edit = mended.as_ref().map(|(edit, _)| edit).or(helped.as_ref());
-        self.diags.push(finding.diag(draft, self.source, edit));
-        match mended {
-            Some((_, trial)) => {
-                *draft = trial;
-                true
+            let edit = helped.as_ref().map(|(edit, ..)| *edit);
+            self.diags.push(finding.diag(draft, self.source, edit));
+            match helped {
+                Some((_, trial, true)) => {
+                    *draft = trial;
+                    return true;
+                }
+                // One sign for another is certain, so reading goes on behind it; other edits are
+                // guesses on which no second message should rest.
+                Some((edit, trial, false))
+                    if finding.code == Code::E0010
+                        || (finding.code == Code::E0007 && !edit.range.is_empty()) =>
+                {
+                    *draft = trial;
+                }
+                _ => return false,
             }
-            None => false,
         }
+        false
     }
 
     /// `param`, `secret`, `seed`.

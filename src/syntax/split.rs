@@ -27,6 +27,8 @@ pub enum Shape {
     Later,
     /// Begins with a closing bracket that closes nothing.
     StrayClose,
+    /// `parm rate: float = 1`, `rate: float = 1`: like a `param`, without being one.
+    LikeParam,
     /// Nothing of the above; `name = value` outside of a step for instance.
     Other,
 }
@@ -113,12 +115,19 @@ impl Splitter<'_> {
         if form || next.is_empty() {
             return form;
         }
-        let kind = hyphenated(self.tokens, self.text, at);
-        let name = if self.is_name(kind) || self.tokens.get(kind).is_some_and(Token::is_string) {
-            hyphenated(self.tokens, self.text, kind)
-        } else {
+        self.is_step(at)
+    }
+
+    /// `kind name {`, on one line.
+    fn is_step(&self, at: usize) -> bool {
+        if !self.is_name(at) {
             return false;
-        };
+        }
+        let kind = hyphenated(self.tokens, self.text, at);
+        if !(self.is_name(kind) || self.tokens.get(kind).is_some_and(Token::is_string)) {
+            return false;
+        }
+        let name = hyphenated(self.tokens, self.text, kind);
         self.word(name) == "{" && !self.is_line_start(kind) && !self.is_line_start(name)
     }
 
@@ -143,6 +152,9 @@ impl Splitter<'_> {
                 _ if LATER.contains(&word) && kind == at + 1 && next != "=" => return Shape::Later,
                 _ => {}
             }
+        }
+        if (self.is_name(at + 1) && self.word(at + 2) == ":") || (next == ":" && self.is_name(at + 2)) {
+            return Shape::LikeParam;
         }
         let line = (at + 1..self.tokens.len()).take_while(|index| !self.is_line_start(*index));
         let line: Vec<&str> = line.take(24).map(|index| self.word(index)).collect();
@@ -179,7 +191,9 @@ impl Splitter<'_> {
     fn end(&self, at: usize, shape: Shape) -> usize {
         match shape {
             Shape::Edition => self.end_of_line(at),
-            Shape::Param | Shape::Secret | Shape::Seed => self.end_of_values(at),
+            Shape::Param | Shape::Secret | Shape::Seed | Shape::LikeParam => {
+                self.end_of_values(at)
+            }
             Shape::Step => {
                 // What looks like an item but stands deeper is more likely a nested block that
                 // lacks its `=`; unless this block is never closed.
@@ -240,7 +254,7 @@ impl Splitter<'_> {
     fn end_of_values(&self, at: usize) -> usize {
         let mut open = Brackets::default();
         for index in at + 1..self.tokens.len() {
-            if self.is_certain(index) {
+            if self.is_certain(index) || (open.is_empty() && self.is_step(index)) {
                 return index;
             }
             if open.is_empty() && self.is_line_start(index) {

@@ -24,7 +24,8 @@ impl Reader<'_> {
         self.mend_head(&mut draft);
         let faults = self.diags.len();
         let balanced = self.repair(&mut draft, Rule::only_step, place);
-        let closed = self.diags.len() == faults;
+        let repaired = self.diags.len();
+        let closed = repaired == faults;
         let read = if !balanced {
             None
         } else if let Ok(pair) = recognise(Rule::only_step, draft.text()) {
@@ -32,6 +33,7 @@ impl Reader<'_> {
         } else {
             self.step_by_arguments(&draft)
         };
+        self.mute(faults, repaired);
         let Some(mut step) = read else {
             let name = significant(&lex(draft.text()));
             let name = name.get(hyphenated(&name, draft.text(), 0));
@@ -41,6 +43,31 @@ impl Reader<'_> {
         };
         step.insertion = insertion(self.text, &step, closed);
         self.ast.items.push(Item::Step(step));
+    }
+
+    /// Where a string was not closed, what else is said of its line is most likely a consequence.
+    fn mute(&mut self, faults: usize, repaired: usize) {
+        let line = |at: usize| {
+            let before = self.text.get(..at).unwrap_or("").rfind('\n').map_or(0, |end| end + 1);
+            let after = self.text.get(at..).unwrap_or("").find('\n');
+            before..after.map_or(self.text.len(), |length| at + length)
+        };
+        let lines: Vec<Range<usize>> = self
+            .diags
+            .get(faults..repaired)
+            .unwrap_or(&[])
+            .iter()
+            .filter(|diag| diag.code == Code::E0003)
+            .map(|diag| line(diag.span().start))
+            .collect();
+        if lines.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        self.diags.retain(|diag| {
+            index += 1;
+            index <= repaired || !lines.iter().any(|line| line.contains(&diag.span().start))
+        });
     }
 
     fn builder<'b>(&'b mut self, draft: &'b Draft) -> Builder<'b> {
@@ -281,7 +308,7 @@ fn starts_argument(text: &str, tokens: &[Token], index: usize) -> bool {
     let named = word(index + 1) == "=" || word(index + 1) == ":";
     let is_word = token.kind == TokenKind::Word;
     let operator = matches!(tokens[index - 1].kind, TokenKind::Sign) && before != "," && before != "%";
-    if !(is_word || token.is_string()) || operator {
+    if !(is_word || token.is_string()) || (operator && !(token.line_start && word(index + 1) == "=")) {
         return false;
     }
     if before == "," || token.line_start {

@@ -1,0 +1,718 @@
+//! `ftrun fmt`: one way to lay out a program. Comments, spellings of numbers and strings, and the
+//! choice between one line and several stay the author's; blanks, indentation and the alignment of
+//! `=` do not. The text is laid out from its tokens; a program with faults is not touched.
+
+use super::lex::{BYTE_ORDER_MARK, Token, TokenKind, lex, significant};
+use super::parse::parse;
+use super::split::{Shape, split};
+use crate::base::{Diag, SourceId};
+
+/// A step that stands on one line goes on several when it is longer.
+const MAX_WIDTH: usize = 100;
+
+/// The program laid out anew: the same meaning, the same comments. Laying out the result again
+/// changes nothing. The diagnostics of a program that cannot be read are returned instead.
+pub fn format(text: &str) -> Result<String, Vec<Diag>> {
+    let (_, diags) = parse(SourceId::default(), text);
+    if !diags.is_empty() {
+        return Err(diags);
+    }
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).replace("\r\n", "\n");
+    let all = lex(&text);
+    let tokens = significant(&all);
+    let cursor = Cursor { text: &text, signs: with_trivia(&text, &all), at: 0 };
+    let (items, tail) = items(cursor, &tokens);
+    let mut writer = Writer::default();
+    writer.items(&items);
+    writer.comments(&tail);
+    Ok(writer.finish())
+}
+
+/// A comment with its `#`.
+#[derive(Debug, Clone)]
+struct Comment {
+    text: String,
+    /// It stands on a line of its own.
+    own_line: bool,
+    blank_before: bool,
+}
+
+impl Comment {
+    /// At a place where `##` would begin to document something it did not before.
+    fn plain(mut self) -> Self {
+        if let Some(doc) = self.text.strip_prefix("##") {
+            self.text = format!("#{}", doc.trim_start_matches('#'));
+        }
+        self
+    }
+}
+
+/// A token and what stands between it and the one before.
+struct Sign<'a> {
+    kind: TokenKind,
+    text: &'a str,
+    /// It touches the token before.
+    tight: bool,
+    comments: Vec<Comment>,
+    newline_before: bool,
+    blank_before: bool,
+}
+
+fn with_trivia<'a>(text: &'a str, tokens: &[Token]) -> Vec<Sign<'a>> {
+    let mut signs = Vec::new();
+    let mut comments = Vec::new();
+    let (mut newlines, mut any_newline, mut end) = (0, false, 0);
+    let last = Token { kind: TokenKind::Close, start: text.len(), end: text.len(), line_start: true };
+    for token in tokens.iter().chain([&last]) {
+        match token.kind {
+            TokenKind::Newline => {
+                newlines += 1;
+                any_newline = true;
+            }
+            TokenKind::Comment | TokenKind::Doc => {
+                comments.push(Comment {
+                    text: token.text(text).trim_end().to_string(),
+                    own_line: token.line_start,
+                    blank_before: newlines > 1,
+                });
+                newlines = 0;
+            }
+            _ => {
+                signs.push(Sign {
+                    kind: token.kind,
+                    text: token.text(text),
+                    tight: token.start == end && end > 0,
+                    comments: std::mem::take(&mut comments),
+                    newline_before: any_newline,
+                    blank_before: newlines > 1,
+                });
+                (newlines, any_newline, end) = (0, false, token.end);
+            }
+        }
+    }
+    signs
+}
+
+/// One item with what belongs to it.
+struct Item<'a> {
+    shape: Shape,
+    /// The item as one element; a step's block is its last part.
+    element: Element<'a>,
+}
+
+/// What stands between two separators.
+#[derive(Default)]
+struct Element<'a> {
+    /// On lines of their own before it.
+    comments: Vec<Comment>,
+    blank_before: bool,
+    parts: Vec<Part<'a>>,
+    /// Behind it on its last line.
+    trailing: Option<Comment>,
+}
+
+struct Part<'a> {
+    kind: PartKind<'a>,
+    tight: bool,
+    break_before: bool,
+    comments: Vec<Comment>,
+}
+
+enum PartKind<'a> {
+    Token { kind: TokenKind, text: &'a str },
+    Group(Group<'a>),
+}
+
+struct Group<'a> {
+    open: &'a str,
+    close: &'static str,
+    /// Behind the opening sign, on its line.
+    head: Option<Comment>,
+    elements: Vec<Element<'a>>,
+    /// On lines of their own before the closing sign.
+    tail: Vec<Comment>,
+    /// Its elements stand on lines of their own.
+    expanded: bool,
+}
+
+struct Cursor<'a> {
+    text: &'a str,
+    signs: Vec<Sign<'a>>,
+    at: usize,
+}
+
+/// The items, and the comments behind the last one.
+fn items<'a>(mut cursor: Cursor<'a>, tokens: &[Token]) -> (Vec<Item<'a>>, Vec<Comment>) {
+    let mut items: Vec<Item> = Vec::new();
+    for piece in split(cursor.text, tokens) {
+        let (comments, blank_before) = cursor.leading(items.last_mut().map(|item| &mut item.element));
+        let mut element = Element { comments, blank_before, ..Element::default() };
+        while cursor.at < piece.tokens.end {
+            let mut part = cursor.part();
+            if element.parts.is_empty() {
+                part.break_before = false;
+                part.comments.clear();
+            }
+            element.parts.push(part);
+        }
+        items.push(Item { shape: piece.shape, element });
+    }
+    let (mut tail, _) = cursor.leading(items.last_mut().map(|item| &mut item.element));
+    if items.is_empty()
+        && let Some(first) = tail.first_mut()
+    {
+        first.blank_before = false;
+    }
+    (items, tail)
+}
+
+impl<'a> Cursor<'a> {
+    /// The comments before the next token; what ends the line of the element before goes to it.
+    fn leading(&mut self, before: Option<&mut Element<'a>>) -> (Vec<Comment>, bool) {
+        let Some(sign) = self.signs.get_mut(self.at) else { return (Vec::new(), false) };
+        let mut comments = std::mem::take(&mut sign.comments);
+        if comments.first().is_some_and(|comment| !comment.own_line)
+            && let Some(before) = before
+            && before.trailing.is_none()
+        {
+            before.trailing = Some(comments.remove(0));
+        }
+        (comments, sign.blank_before)
+    }
+
+    /// The token or the group at the cursor, which moves behind it.
+    fn part(&mut self) -> Part<'a> {
+        let Some(sign) = self.signs.get_mut(self.at) else {
+            let kind = PartKind::Token { kind: TokenKind::Sign, text: "" };
+            return Part { kind, tight: true, break_before: false, comments: Vec::new() };
+        };
+        let comments = std::mem::take(&mut sign.comments);
+        let (kind, text, tight) = (sign.kind, sign.text, sign.tight);
+        let break_before = sign.newline_before;
+        let kind = if kind == TokenKind::Open {
+            PartKind::Group(self.group())
+        } else {
+            self.at += 1;
+            PartKind::Token { kind, text }
+        };
+        Part { kind, tight, break_before, comments }
+    }
+
+    fn text_at(&self, at: usize) -> &'a str {
+        self.signs.get(at).map_or("", |sign| sign.text)
+    }
+
+    /// An entry of a map or an argument of a step begins at the cursor.
+    fn begins_entry(&self) -> bool {
+        let named = self.signs.get(self.at).is_some_and(|sign| {
+            matches!(
+                sign.kind,
+                TokenKind::Word
+                    | TokenKind::Plain { .. }
+                    | TokenKind::Raw { .. }
+                    | TokenKind::Triple { .. }
+            )
+        });
+        named && self.text_at(self.at + 1) == "="
+    }
+
+    fn group(&mut self) -> Group<'a> {
+        let open = self.text_at(self.at);
+        let close = super::split::counterpart(open);
+        self.at += 1;
+        let mut group =
+            Group { open, close, head: None, elements: Vec::new(), tail: Vec::new(), expanded: false };
+        let mut waiting: Vec<Comment> = Vec::new();
+        while let Some(sign) = self.signs.get(self.at) {
+            group.expanded |= sign.newline_before;
+            let (kind, text) = (sign.kind, sign.text);
+            let head = &mut group.head;
+            let (mut comments, blank_before) = match group.elements.last_mut() {
+                Some(element) if waiting.is_empty() => self.leading(Some(element)),
+                Some(_) => self.leading(None),
+                None => {
+                    let (mut comments, blank) = self.leading(None);
+                    if head.is_none()
+                        && waiting.is_empty()
+                        && comments.first().is_some_and(|comment| !comment.own_line)
+                    {
+                        *head = Some(comments.remove(0));
+                    }
+                    (comments, blank)
+                }
+            };
+            // Comments before a comma come before the next element, which they do not document.
+            comments.splice(0..0, waiting.drain(..));
+            if kind == TokenKind::Close {
+                group.tail = comments;
+                self.at += 1;
+                break;
+            }
+            if text == "," {
+                waiting = comments.into_iter().map(Comment::plain).collect();
+                self.at += 1;
+                continue;
+            }
+            let mut element = Element { comments, blank_before, ..Element::default() };
+            loop {
+                let mut part = self.part();
+                if element.parts.is_empty() {
+                    part.break_before = false;
+                } else {
+                    group.expanded |= part.break_before;
+                }
+                element.parts.push(part);
+                let Some(next) = self.signs.get(self.at) else { break };
+                if next.kind == TokenKind::Close
+                    || next.text == ","
+                    || (open == "{" && self.begins_entry())
+                {
+                    break;
+                }
+            }
+            group.elements.push(element);
+        }
+        group
+    }
+}
+
+impl Group<'_> {
+    fn is_empty(&self) -> bool {
+        self.elements.is_empty() && self.tail.is_empty() && self.head.is_none()
+    }
+
+    fn has_lines(&self) -> bool {
+        (self.expanded && !self.is_empty()) || self.elements.iter().any(Element::has_lines)
+    }
+}
+
+impl Element<'_> {
+    /// It takes more than one line.
+    fn has_lines(&self) -> bool {
+        self.parts.iter().enumerate().any(|(index, part)| {
+            self.breaks(index)
+                || match &part.kind {
+                    PartKind::Group(group) => group.has_lines(),
+                    PartKind::Token { text, .. } => text.contains('\n'),
+                }
+        })
+    }
+
+    /// A line break stands before the part: kept where the author has one, but not behind `=`.
+    fn breaks(&self, index: usize) -> bool {
+        let Some(part) = self.parts.get(index) else { return false };
+        if !part.comments.is_empty() {
+            return true;
+        }
+        let before = index.checked_sub(1).and_then(|before| self.parts.get(before));
+        let behind_equals = before.is_some_and(|part| part.is("="));
+        let opens = matches!(part.kind, PartKind::Group(_));
+        part.break_before && !behind_equals && !opens
+    }
+
+    /// `name` of `name = value`.
+    fn name(&self) -> Option<&str> {
+        match (self.parts.first().map(|part| &part.kind), self.parts.get(1)) {
+            (Some(PartKind::Token { text, .. }), Some(second)) if second.is("=") => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Part<'_> {
+    fn is(&self, wanted: &str) -> bool {
+        matches!(&self.kind, PartKind::Token { text, .. } if *text == wanted)
+    }
+
+    /// Behind it a `-` is a sign and no operator.
+    fn awaits_operand(&self) -> bool {
+        match &self.kind {
+            PartKind::Token { kind: TokenKind::Sign, text } => *text != "%",
+            PartKind::Token { kind: TokenKind::Word, text } => is_operator_word(text),
+            _ => false,
+        }
+    }
+}
+
+fn is_operator_word(word: &str) -> bool {
+    ["and", "or", "not", "in"].contains(&word)
+}
+
+#[derive(Default)]
+struct Writer {
+    lines: Vec<Line>,
+    line: Line,
+}
+
+#[derive(Default)]
+struct Line {
+    indent: usize,
+    text: String,
+    comment: Option<String>,
+    blank_before: bool,
+}
+
+impl Writer {
+    fn newline(&mut self, indent: usize) {
+        let line = std::mem::replace(&mut self.line, Line { indent, ..Line::default() });
+        // A line that was begun and got nothing carries its blank line on.
+        if line.text.is_empty() && line.comment.is_none() {
+            self.line.blank_before = line.blank_before;
+        } else {
+            self.lines.push(line);
+        }
+    }
+
+    fn blank(&mut self, wanted: bool) {
+        self.line.blank_before |= wanted && !self.lines.is_empty();
+    }
+
+    fn own_line(&mut self, comment: &Comment, indent: usize) {
+        self.newline(indent);
+        self.blank(comment.blank_before);
+        self.line.text.push_str(&comment.text);
+    }
+
+    fn trailing(&mut self, comment: Option<&Comment>) {
+        let Some(comment) = comment else { return };
+        if self.line.comment.is_none() {
+            self.line.comment = Some(comment.text.clone());
+        } else {
+            let indent = self.line.indent;
+            self.own_line(&comment.clone().plain(), indent);
+        }
+    }
+
+    fn comments(&mut self, comments: &[Comment]) {
+        for comment in comments {
+            self.own_line(comment, 0);
+        }
+    }
+
+    fn items(&mut self, items: &[Item]) {
+        let one_line: Vec<bool> = items.iter().map(Item::is_one_line).collect();
+        let mut start = 0;
+        while start < items.len() {
+            // A run of items of one form on lines that follow each other is aligned.
+            let mut end = start + 1;
+            while end < items.len()
+                && one_line[start]
+                && one_line[end]
+                && items[end].shape == items[start].shape
+                && !items[end].element.blank_before
+                && items[end].element.comments.iter().all(|comment| !comment.blank_before)
+            {
+                end += 1;
+            }
+            let run = &items[start..end];
+            let widths = columns(run);
+            for item in run {
+                self.item(item, one_line[start], &widths);
+            }
+            start = end;
+        }
+    }
+
+    fn item(&mut self, item: &Item, one_line: bool, widths: &[usize]) {
+        let element = &item.element;
+        for comment in &element.comments {
+            self.own_line(comment, 0);
+        }
+        self.newline(0);
+        self.blank(element.blank_before);
+        match item.shape {
+            Shape::Param if one_line => {
+                let cells = item.cells();
+                let last = cells.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+                for (index, cell) in cells.iter().enumerate().take(last + 1) {
+                    let width = widths.get(index).copied().unwrap_or(0);
+                    if width == 0 {
+                        continue;
+                    }
+                    if index > 0 {
+                        self.line.text.push(' ');
+                    }
+                    self.line.text.push_str(cell);
+                    if index < last {
+                        pad(&mut self.line.text, width - cell.chars().count());
+                    }
+                }
+            }
+            Shape::Step => {
+                let (head, early) = item.head();
+                self.line.text.push_str(&head[0]);
+                if one_line {
+                    let width = widths.first().copied().unwrap_or(0);
+                    pad(&mut self.line.text, width.saturating_sub(head[0].chars().count()));
+                }
+                self.line.text.push_str(&format!(" {} ", head[1]));
+                if let Some(PartKind::Group(group)) = element.parts.last().map(|part| &part.kind) {
+                    self.group(group, !one_line, &early);
+                }
+            }
+            _ => self.element(element, 0),
+        }
+        self.trailing(element.trailing.as_ref());
+    }
+
+    /// The parts of an element, from the place where the line has come to. `padding`: blanks behind
+    /// the name.
+    fn element(&mut self, element: &Element, padding: usize) {
+        let base = self.line.indent;
+        for (index, part) in element.parts.iter().enumerate() {
+            if index > 0 && element.breaks(index) {
+                let mut comments = part.comments.iter();
+                if let Some(first) = part.comments.first().filter(|comment| !comment.own_line) {
+                    self.trailing(Some(first));
+                    comments.next();
+                }
+                for comment in comments {
+                    self.own_line(comment, base + 2);
+                }
+                self.newline(base + 2);
+            } else if index > 0 && spaced(&element.parts, index) {
+                self.line.text.push(' ');
+            }
+            match &part.kind {
+                PartKind::Token { text, .. } => self.line.text.push_str(text),
+                PartKind::Group(group) => self.group(group, group.expanded, &[]),
+            }
+            if index == 0 {
+                pad(&mut self.line.text, padding);
+            }
+        }
+    }
+
+    /// `early`: comments that stood before the opening sign.
+    fn group(&mut self, group: &Group, expanded: bool, early: &[Comment]) {
+        self.line.text.push_str(group.open);
+        if group.is_empty() && early.is_empty() {
+            self.line.text.push_str(group.close);
+            return;
+        }
+        let inner_blank = if group.open == "{" { " " } else { "" };
+        if !expanded {
+            self.line.text.push_str(inner_blank);
+            for (index, element) in group.elements.iter().enumerate() {
+                if index > 0 {
+                    self.line.text.push_str(", ");
+                }
+                self.element(element, 0);
+            }
+            self.line.text.push_str(inner_blank);
+            self.line.text.push_str(group.close);
+            return;
+        }
+        let outer = self.line.indent;
+        let mut early = early.iter().cloned().map(Comment::plain).collect::<Vec<_>>();
+        if group.head.is_none() && early.first().is_some_and(|comment| !comment.own_line) {
+            self.trailing(Some(&early.remove(0)));
+        }
+        self.trailing(group.head.as_ref());
+        let first_line = self.lines.len();
+        for comment in &early {
+            self.own_line(&Comment { blank_before: false, ..comment.clone() }, outer + 2);
+        }
+        let paddings = paddings(&group.elements);
+        for (element, padding) in group.elements.iter().zip(paddings) {
+            for comment in &element.comments {
+                self.own_line(comment, outer + 2);
+            }
+            self.newline(outer + 2);
+            self.blank(element.blank_before);
+            self.element(element, padding);
+            if group.open != "{" {
+                self.line.text.push(',');
+            }
+            self.trailing(element.trailing.as_ref());
+        }
+        for comment in &group.tail {
+            self.own_line(comment, outer + 2);
+        }
+        self.newline(outer);
+        self.line.blank_before = false;
+        // No blank line directly behind the opening sign.
+        if let Some(line) = self.lines.get_mut(first_line + 1) {
+            line.blank_before = false;
+        }
+        self.line.text.push_str(group.close);
+    }
+
+    fn finish(mut self) -> String {
+        self.newline(0);
+        let mut text = String::new();
+        let mut start = 0;
+        while start < self.lines.len() {
+            // Comments behind lines that follow each other stand in one column.
+            let aligned = |line: &Line| line.comment.is_some() && !line.text.contains('\n');
+            let mut end = start + 1;
+            while end < self.lines.len()
+                && aligned(&self.lines[start])
+                && aligned(&self.lines[end])
+                && self.lines[end].indent == self.lines[start].indent
+                && !self.lines[end].blank_before
+            {
+                end += 1;
+            }
+            let width = |line: &Line| line.indent + line.text.chars().count();
+            let column = self.lines[start..end].iter().map(width).max().unwrap_or(0);
+            for line in &self.lines[start..end] {
+                if line.blank_before {
+                    text.push('\n');
+                }
+                pad(&mut text, line.indent);
+                text.push_str(&line.text);
+                if let Some(comment) = &line.comment {
+                    let gap = if line.text.contains('\n') { 0 } else { column - width(line) };
+                    pad(&mut text, gap + 2);
+                    text.push_str(comment);
+                }
+                text.push('\n');
+            }
+            start = end;
+        }
+        text
+    }
+}
+
+fn pad(text: &mut String, blanks: usize) {
+    text.extend(std::iter::repeat_n(' ', blanks));
+}
+
+/// Blanks behind the name of each element, so that the `=` of elements that follow each other
+/// without a blank line stand in one column. What takes several lines ends a column.
+fn paddings(elements: &[Element]) -> Vec<usize> {
+    let width = |element: &Element| element.name().map(|name| name.chars().count());
+    let mut paddings = Vec::with_capacity(elements.len());
+    let mut start = 0;
+    while start < elements.len() {
+        let mut end = start + 1;
+        while end < elements.len()
+            && width(&elements[end]).is_some()
+            && !elements[end - 1].has_lines()
+            && !elements[end].blank_before
+            && elements[end].comments.iter().all(|comment| !comment.blank_before)
+        {
+            end += 1;
+        }
+        let widest = elements[start..end].iter().filter_map(width).max().unwrap_or(0);
+        for element in &elements[start..end] {
+            paddings.push(width(element).map_or(0, |width| widest - width));
+        }
+        start = end;
+    }
+    paddings
+}
+
+/// A blank stands between a part and the one before it.
+fn spaced(parts: &[Part], index: usize) -> bool {
+    let (Some(before), Some(part)) =
+        (index.checked_sub(1).and_then(|before| parts.get(before)), parts.get(index))
+    else {
+        return false;
+    };
+    let is_word = |part: &Part| {
+        matches!(&part.kind, PartKind::Token { kind: TokenKind::Word, text } if !is_operator_word(text))
+    };
+    if let PartKind::Group(group) = &part.kind {
+        return !(group.open == "(" && is_word(before)) && !is_sign(parts, index - 1);
+    }
+    if part.is(",") || part.is(":") || part.is("%") || is_sign(parts, index - 1) {
+        return false;
+    }
+    if part.is(".") {
+        return !(part.tight && is_word(before));
+    }
+    // Behind the `.` of a column or of a reference.
+    !before.is(".")
+}
+
+/// The part is a `-` that belongs to what follows it.
+fn is_sign(parts: &[Part], index: usize) -> bool {
+    parts.get(index).is_some_and(|part| part.is("-"))
+        && index.checked_sub(1).and_then(|before| parts.get(before)).is_none_or(Part::awaits_operand)
+}
+
+/// Widths of the cells that are aligned in a run of items.
+fn columns(run: &[Item]) -> Vec<usize> {
+    let cells = |item: &Item| match item.shape {
+        Shape::Param => item.cells(),
+        Shape::Step => vec![item.head().0[0].clone()],
+        _ => Vec::new(),
+    };
+    let mut widths: Vec<usize> = Vec::new();
+    for item in run {
+        for (index, cell) in cells(item).iter().enumerate() {
+            if index == widths.len() {
+                widths.push(0);
+            }
+            widths[index] = widths[index].max(cell.chars().count());
+        }
+    }
+    widths
+}
+
+impl Item<'_> {
+    /// It stands on one line and may stay there.
+    fn is_one_line(&self) -> bool {
+        if self.shape != Shape::Step {
+            return !self.element.has_lines();
+        }
+        let (head, early) = self.head();
+        let Some(PartKind::Group(group)) = self.element.parts.last().map(|part| &part.kind) else {
+            return false;
+        };
+        if !early.is_empty() || group.has_lines() {
+            return false;
+        }
+        let mut writer = Writer::default();
+        writer.group(group, false, &[]);
+        let width = writer.line.text.chars().count() + 2;
+        head.iter().map(|word| word.chars().count()).sum::<usize>() + width <= MAX_WIDTH
+    }
+
+    /// Kind and name of a step, and the comments between them and the block.
+    fn head(&self) -> ([String; 2], Vec<Comment>) {
+        let mut words = [String::new(), String::new()];
+        let mut early = Vec::new();
+        let mut second = 0;
+        for (index, part) in self.element.parts.iter().enumerate() {
+            early.extend(part.comments.iter().cloned());
+            let PartKind::Token { text, .. } = &part.kind else { break };
+            if index > 0 && !part.tight {
+                second = 1;
+            }
+            words[second].push_str(text);
+        }
+        (words, early)
+    }
+
+    /// `param name:`, its type, `= default`, `in …`.
+    fn cells(&self) -> Vec<String> {
+        let mut cells = vec![String::new(); 4];
+        let mut cell = 0;
+        let parts = &self.element.parts;
+        for (index, part) in parts.iter().enumerate() {
+            let begins = if index > 0 && parts[index - 1].is(":") && cell == 0 {
+                1
+            } else if part.is("=") {
+                2
+            } else if part.is("in") && index > 1 {
+                3
+            } else {
+                cell
+            };
+            let mut writer = Writer::default();
+            if begins == cell && index > 0 && spaced(parts, index) {
+                writer.line.text.push(' ');
+            }
+            match &part.kind {
+                PartKind::Token { text, .. } => writer.line.text.push_str(text),
+                PartKind::Group(group) => writer.group(group, false, &[]),
+            }
+            cell = begins;
+            cells[cell].push_str(&writer.line.text);
+        }
+        cells
+    }
+}
