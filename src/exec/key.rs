@@ -69,8 +69,11 @@ impl Document {
     /// What differs from an older document, in words. Empty if the keys are equal.
     pub fn differences(&self, older: &Document) -> Vec<Difference> {
         let mut found = Vec::new();
+        let is_input = |path: &str| {
+            self.arguments.iter().any(|argument| argument.path == path && argument.input)
+        };
         let mut say = |path: &str, text: String| {
-            found.push(Difference { path: path.to_string(), text });
+            found.push(Difference { path: path.to_string(), text, input: is_input(path) });
         };
         if self.kind != older.kind {
             say("", format!("the step was `{}` and is `{}`", older.kind, self.kind));
@@ -117,25 +120,20 @@ impl Document {
                 !top.is_empty() && difference.path.strip_prefix(top.as_str()).is_some_and(|rest| rest.starts_with('.'))
             })
         });
+        let mut file = |name: &str, what: &str| {
+            let text = format!("the file `{name}` {what}");
+            found.push(Difference { path: String::new(), text, input: false });
+        };
         for external in &self.externals {
             match older.externals.iter().find(|was| was.name == external.name) {
                 Some(was) if was.digest == external.digest => {}
-                Some(_) => found.push(Difference {
-                    path: String::new(),
-                    text: format!("the file `{}` has another content", external.name),
-                }),
-                None => found.push(Difference {
-                    path: String::new(),
-                    text: format!("the file `{}` is read", external.name),
-                }),
+                Some(_) => file(&external.name, "has another content"),
+                None => file(&external.name, "is read"),
             }
         }
         for was in &older.externals {
             if !self.externals.iter().any(|external| external.name == was.name) {
-                found.push(Difference {
-                    path: String::new(),
-                    text: format!("the file `{}` is no longer read", was.name),
-                });
+                file(&was.name, "is no longer read");
             }
         }
         found
@@ -148,6 +146,8 @@ pub struct Difference {
     /// The argument, empty where it is none.
     pub path: String,
     pub text: String,
+    /// Whether the argument is what another step makes.
+    pub input: bool,
 }
 
 /// Why a key cannot be computed.
@@ -175,6 +175,10 @@ pub fn document(
         if let Some(bound) = bound {
             flatten(param.name, bound, &param.ty, carried, &mut arguments)?;
         }
+    }
+    if let Some((path, value)) = node.step.identity() {
+        let digest = Digest::of(value.as_bytes());
+        arguments.push(Argument { path: path.to_string(), value, digest, input: false });
     }
     let externals = externals
         .iter()

@@ -80,6 +80,11 @@ pub trait Step: Params + Send + Sync + 'static {
     fn target(&self) -> Option<(&str, bool)> {
         None
     }
+
+    /// What of the arguments outside the identity decides the result after all: `(argument, what)`.
+    fn identity(&self) -> Option<(&'static str, String)> {
+        None
+    }
 }
 
 /// A step as the graph holds it.
@@ -93,6 +98,7 @@ pub trait AnyStep: Send + Sync {
         stored: &dyn Fn(&str) -> Result<Value, StepError>,
     ) -> Result<Option<Value>, StepError>;
     fn target(&self) -> Option<(&str, bool)>;
+    fn identity(&self) -> Option<(&'static str, String)>;
 }
 
 impl<S: Step> AnyStep for S {
@@ -114,6 +120,9 @@ impl<S: Step> AnyStep for S {
     }
     fn target(&self) -> Option<(&str, bool)> {
         Step::target(self)
+    }
+    fn identity(&self) -> Option<(&'static str, String)> {
+        Step::identity(self)
     }
 }
 

@@ -1,0 +1,207 @@
+//! `eval`: a model's predictions for rows whose labels are known. Scoring rows is in
+//! `train::evaluate`, the table of predictions in `predictions`.
+
+use super::check::CheckCx;
+use super::predictions::Made;
+use super::run::{Event, RunCx, StepError};
+use super::shape::{LabelShape, ModelShape, PredictionsShape, Shape, TokenizerShape};
+use super::value::{Predictions, Report, Value, port};
+use super::{Output, Step};
+use crate::base::Code;
+use crate::data::{Labels, Targets, Tokens};
+use crate::model::{Model, Path};
+use crate::params;
+use crate::schema::{Port, PortType};
+use crate::task::{self, Outputs, assemble};
+use crate::train::TokenExamples;
+use crate::train::evaluate;
+
+/// What `eval` and `predict` make.
+pub(super) const PREDICTIONS: Output = Output {
+    name: "predictions",
+    ty: PortType::Predictions,
+    doc: "One row each: `id`, `label` where it is known, `predicted`, `logits`, `probabilities`, `loss`.",
+};
+
+params! {
+    /// Lets a model predict tokenized rows and keeps their labels beside the predictions.
+    ///
+    /// Without dropout. The predictions are in the order of the rows.
+    pub struct Eval {
+        /// A model whose every tensor has values: what `train` made, or a fine-tuned checkpoint.
+        model: Port<port::AModel>;
+        /// The rows.
+        data: Port<port::SomeTokens>;
+    }
+}
+
+impl Step for Eval {
+    const NAME: &'static str = "eval";
+    const VERSION: u32 = 1;
+    const OUTPUTS: &'static [Output] = &[PREDICTIONS];
+    const REPORT: &'static [&'static str] = &["rows", "loss"];
+    const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";
+
+    fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
+        let model = cx.shape(&self.model);
+        let tokens = cx.shape(&self.data);
+        if let (Some(model), Some(tokens)) = (&model, &tokens) {
+            check_tokenizer(cx, "data", model, &tokens.tokenizer);
+            check_length(cx, "data", model, tokens.max_length);
+            if tokens.labels == LabelShape::Absent {
+                let diag = cx
+                    .diag(Code::E0406, "data", "these rows have no labels to compare with")
+                    .also(cx.origin(&self.data), "made here")
+                    .help("`predict` takes rows without labels; `columns = { label = … }` of `load-data` names a label column");
+                cx.push(diag);
+            }
+        }
+        let Some(model) = model else { return Vec::new() };
+        let Some(shape) = check_model(cx, &model, true) else { return Vec::new() };
+        vec![("predictions", Shape::Predictions(shape))]
+    }
+
+    fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
+        let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
+        let (made, loss) = predict_tokens(&model, &tokens, true, cx)?;
+        let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
+        report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
+        Ok(vec![
+            ("predictions", Value::Predictions(made.into())),
+            ("report", Value::Report(report.into())),
+        ])
+    }
+}
+
+/// Refuses a model that cannot predict yet; gives the shape of its predictions.
+pub(super) fn check_model(
+    cx: &mut CheckCx,
+    model: &ModelShape,
+    scored: bool,
+) -> Option<PredictionsShape> {
+    let Some(head) = &model.head else {
+        let diag = cx
+            .diag(Code::E0505, "model", format!("the model `{}` has no head", model.name))
+            .help("`load-model` gives it one: `head = sequence_classification`");
+        cx.push(diag);
+        return None;
+    };
+    if model.undrawn {
+        let message = format!("tensors of the model `{}` have no values yet", model.name);
+        let diag = cx.diag(Code::E0505, "model", message).help(
+            "the head is drawn by the first `train`; the trained model can be named here instead",
+        );
+        cx.push(diag);
+        return None;
+    }
+    Some(PredictionsShape { head: head.clone(), labels: model.labels.clone(), scored })
+}
+
+/// Refuses tokens of another tokenizer than the model's.
+pub(super) fn check_tokenizer(
+    cx: &mut CheckCx,
+    argument: &str,
+    model: &ModelShape,
+    tokenizer: &TokenizerShape,
+) {
+    let Some(own) = &model.tokenizer else { return };
+    if let (Some(wanted), Some(found)) = (own.digest, tokenizer.digest)
+        && wanted != found
+    {
+        let message = format!(
+            "the tokens were made with the tokenizer of `{}`, the model reads those of `{}`",
+            tokenizer.name, own.name
+        );
+        let diag = cx
+            .diag(Code::E0507, argument, message)
+            .help("`tokenizer` of `tokenize` names the step that loads the model");
+        cx.push(diag);
+    }
+}
+
+/// Refuses rows that may be longer than the model's positions.
+pub(super) fn check_length(cx: &mut CheckCx, argument: &str, model: &ModelShape, length: usize) {
+    let Some(limit) = model.max_positions.filter(|limit| length > *limit) else { return };
+    let message =
+        format!("rows of up to {length} tokens, but the model `{}` has {limit} positions", model.name);
+    let diag = cx
+        .diag(Code::E0505, argument, message)
+        .help(format!("`max_length = {limit}` in `tokenize` is the longest it can read"));
+    cx.push(diag);
+}
+
+/// The model's predictions for all rows, with their loss if `scored`; also the mean loss.
+pub(super) fn predict_tokens(
+    model: &Model,
+    tokens: &Tokens,
+    scored: bool,
+    cx: &mut RunCx,
+) -> Result<(Predictions, Option<f64>), StepError> {
+    if let Some(own) = &model.tokenizer
+        && own.digest() != tokens.tokenizer
+    {
+        return Err(StepError::new(Code::E0701, "the tokens were made with another tokenizer than the model's")
+            .argument("data")
+            .help("`tokenizer` of `tokenize` names the step that loads the model"));
+    }
+    let labels = (scored && tokens.targets != Targets::None).then_some(&tokens.labels);
+    let assembled = assemble::for_evaluation(model, labels)?;
+    let task = assembled.network.task();
+    let targets = match labels {
+        Some(labels) => assembled.labels.apply(&task.targets(&tokens.targets, labels)?),
+        None => Targets::None,
+    };
+    let examples = TokenExamples::new(tokens, targets.clone());
+    let total = tokens.rows() as u64;
+    cx.control.event(Event::Phase { name: "predicting", total: Some(total) });
+    let control = &mut cx.control;
+    let mut stop = None;
+    let logits = evaluate::logits(
+        &assembled.network,
+        &assembled.parameters,
+        &examples,
+        Path::Fused,
+        &mut |done| {
+            control.event(Event::Progress { done: done as u64, detail: String::new() });
+            stop = control.stop_requested();
+            stop.is_none()
+        },
+    )?;
+    let Some(logits) = logits else {
+        return Err(stop.map_or_else(|| StepError::internal("stopped unasked"), StepError::stopped));
+    };
+    let outcome = evaluate::with_targets(&assembled.network, logits, &examples);
+    if let Some(row) = outcome.logits.chunks(assembled.network.outputs().max(1)).position(|row| {
+        row.iter().any(|logit| !logit.is_finite())
+    }) {
+        let id = tokens.ids.get(row).cloned().unwrap_or_default();
+        return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
+            .help("the model's tensors hold values that are not numbers"));
+    }
+    let losses: &[task::RowLoss] = if labels.is_some() { &outcome.losses } else { &[] };
+    let made = Predictions::new(&Made {
+        head: task.name(),
+        labels: &model_labels(model, task.outputs(), assembled.network.outputs()),
+        ids: tokens.ids.clone(),
+        targets: &targets,
+        logits: &outcome.logits,
+        losses,
+    })?;
+    let loss = (!losses.is_empty()).then(|| outcome.mean_loss()).filter(|loss| !loss.is_nan());
+    Ok((made, loss))
+}
+
+/// The labels of a model's outputs; `LABEL_0`, … where they have no names.
+pub(super) fn model_labels(model: &Model, kind: Outputs, outputs: usize) -> Labels {
+    let named = model.head.as_ref().map(|head| head.labels.clone()).unwrap_or_default();
+    let names = if named.is_empty() {
+        (0..outputs).map(|output| format!("LABEL_{output}")).collect()
+    } else {
+        named
+    };
+    match kind {
+        Outputs::Values => Labels::Values,
+        Outputs::Classes => Labels::Classes { names, declared: true },
+        Outputs::Labels => Labels::Multi { names, declared: true },
+    }
+}
