@@ -6,6 +6,7 @@ mod batches;
 mod column;
 mod error;
 pub mod expression;
+pub mod hub;
 mod labels;
 pub mod prepare;
 pub mod read;
