@@ -2,12 +2,31 @@
 
 use candle_core::Tensor;
 
-use super::{LossOptions, Outputs, Prediction, RowLoss, Task, misfit};
+use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit};
 use crate::data::{Labels, Targets};
 use crate::model::{ModelError, Path, Result};
 use crate::nn::ops::loss;
+use crate::params;
 
 pub struct Classify;
+
+params! {
+    /// One class a row: a score for each class, trained with cross entropy.
+    pub struct Request {
+        /// Leave a head that the checkpoint has, and draw a new one in `train`.
+        new: bool = false;
+    }
+}
+
+impl HeadRequest for Request {
+    fn task(&self) -> &'static dyn Task {
+        &Classify
+    }
+
+    fn is_new(&self) -> bool {
+        self.new
+    }
+}
 
 impl Task for Classify {
     fn name(&self) -> &'static str {

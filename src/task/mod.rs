@@ -12,7 +12,9 @@ mod regress;
 use candle_core::Tensor;
 
 use crate::data::{Labels, Targets};
+use crate::entry;
 use crate::model::{ModelError, Path, Result};
+use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
 pub use network::Network;
@@ -85,6 +87,29 @@ pub struct RowLoss {
 /// The table of tasks.
 pub fn tasks() -> &'static [&'static dyn Task] {
     &[&classify::Classify, &regress::Regress, &multilabel::MultiLabel]
+}
+
+/// A head as a program asks for it.
+pub trait HeadRequest {
+    fn task(&self) -> &'static dyn Task;
+    /// Whether it is to be drawn anew even if the checkpoint has one.
+    fn is_new(&self) -> bool;
+}
+
+/// The heads that a program can ask for: one for each task.
+pub struct Heads;
+
+impl Family for Heads {
+    type Item = dyn HeadRequest;
+    const WHAT: &'static str = "a head";
+
+    fn table() -> &'static [Entry<dyn HeadRequest>] {
+        &[
+            entry!("sequence_classification", classify::Request => dyn HeadRequest),
+            entry!("sequence_regression", regress::Request => dyn HeadRequest),
+            entry!("multi_label_classification", multilabel::Request => dyn HeadRequest),
+        ]
+    }
 }
 
 /// The task of a head's name.

@@ -2,12 +2,31 @@
 
 use candle_core::Tensor;
 
-use super::{LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
 use crate::data::{Labels, Targets};
 use crate::model::{Path, Result};
 use crate::nn::ops::loss;
+use crate::params;
 
 pub struct MultiLabel;
+
+params! {
+    /// Any number of labels a row: a probability for each, trained with binary cross entropy.
+    pub struct Request {
+        /// Leave a head that the checkpoint has, and draw a new one in `train`.
+        new: bool = false;
+    }
+}
+
+impl HeadRequest for Request {
+    fn task(&self) -> &'static dyn Task {
+        &MultiLabel
+    }
+
+    fn is_new(&self) -> bool {
+        self.new
+    }
+}
 
 impl Task for MultiLabel {
     fn name(&self) -> &'static str {

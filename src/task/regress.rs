@@ -2,12 +2,31 @@
 
 use candle_core::Tensor;
 
-use super::{LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
 use crate::data::{Labels, Targets};
 use crate::model::{ModelError, Path, Result};
 use crate::nn::ops::loss;
+use crate::params;
 
 pub struct Regress;
+
+params! {
+    /// One number a row, trained with the mean squared error.
+    pub struct Request {
+        /// Leave a head that the checkpoint has, and draw a new one in `train`.
+        new: bool = false;
+    }
+}
+
+impl HeadRequest for Request {
+    fn task(&self) -> &'static dyn Task {
+        &Regress
+    }
+
+    fn is_new(&self) -> bool {
+        self.new
+    }
+}
 
 impl Task for Regress {
     fn name(&self) -> &'static str {

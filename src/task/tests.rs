@@ -1,0 +1,58 @@
+//! The tables, and losses by hand.
+
+use super::*;
+use crate::schema::Pick;
+
+#[test]
+fn every_task_has_its_head_and_is_named_once() {
+    let mut names: Vec<&str> = tasks().iter().map(|task| task.name()).collect();
+    let heads: Vec<&str> = Heads::table().iter().map(|entry| entry.name).collect();
+    assert_eq!(names, heads);
+    for name in &heads {
+        let request = Pick::<Heads>::default_of(name).unwrap().build().unwrap();
+        assert_eq!(request.task().name(), *name);
+        assert!(!request.is_new());
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), tasks().len());
+    for task in tasks() {
+        assert!(task_of_problem(task.problem_type()).is_some_and(|other| other.name() == task.name()));
+    }
+}
+
+fn check_rows(name: &str, logits: &[f32], outputs: usize, targets: &Targets, wanted: &[f64]) {
+    let losses = task(name).unwrap().row_losses(logits, outputs, targets);
+    assert_eq!(losses.len(), wanted.len());
+    for (loss, wanted) in losses.iter().zip(wanted) {
+        assert!((loss.sum - wanted).abs() < 1e-12, "{name}: {loss:?}, by hand {wanted}");
+    }
+}
+
+/// By hand: equal logits have the loss ln(classes); σ(0) has ln 2 for each label.
+#[test]
+fn losses_of_rows() {
+    let class = Targets::Class(vec![1, -100]);
+    check_rows("sequence_classification", &[0.5, 0.5, 9.0, 1.0], 2, &class, &[2f64.ln(), 0.0]);
+    let value = Targets::Value(vec![1.0, -1.0]);
+    check_rows("sequence_regression", &[3.0, -1.0], 1, &value, &[4.0, 0.0]);
+    let several = Targets::Multi { classes: 3, values: vec![1.0, 0.0, 1.0] };
+    let wanted = [3.0 * 2f64.ln()];
+    check_rows("multi_label_classification", &[0.0, 0.0, 0.0], 3, &several, &wanted);
+}
+
+#[test]
+fn probabilities_of_large_logits_are_finite() {
+    let task = task("sequence_classification").unwrap();
+    let predicted = task.predict(&[1000.0, -1000.0, 3.0, 3.0], 2);
+    assert_eq!(predicted.probabilities, [1.0, 0.0, 0.5, 0.5]);
+    assert_eq!(predicted.classes, [0, 0]); // the first of equals
+}
+
+#[test]
+fn targets_of_another_kind_name_the_head_that_fits() {
+    let error = tasks()[0].targets(&Targets::Value(vec![1.0]), &Labels::Values).unwrap_err();
+    assert_eq!(error.help.unwrap(), "`head = sequence_regression` fits this data");
+    let error = tasks()[1].targets(&Targets::Value(vec![f32::NAN]), &Labels::Values).unwrap_err();
+    assert!(error.message.contains("row 0"));
+}

@@ -72,6 +72,20 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(std::iter::once(main).chain(shards.into_iter().map(|name| folder.join(name))).collect())
 }
 
+/// Names and shapes of a folder's tensors, without their values: read from the header of a
+/// safetensors file, or by name alone (with no shape) from an index of shards. `None` for formats
+/// that would have to be read whole.
+pub fn probe_shapes(folder: &Path) -> Result<Option<BTreeMap<String, Vec<usize>>>> {
+    let path = weight_file(folder)?;
+    if path.ends_with("model.safetensors") {
+        safetensors::probe(&path).map(Some).map_err(|error| error.in_file(&path))
+    } else if path.ends_with("model.safetensors.index.json") {
+        Ok(Some(index(&path)?.into_keys().map(|name| (name, Vec::new())).collect()))
+    } else {
+        Ok(None)
+    }
+}
+
 /// Reads every tensor of a folder's weights, of one file or of its shards.
 pub fn read_weights(folder: &Path) -> Result<StoredTensors> {
     let path = weight_file(folder)?;

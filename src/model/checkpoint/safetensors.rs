@@ -1,6 +1,8 @@
 //! `model.safetensors`: reading with conversion to f32, and writing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -22,6 +24,33 @@ pub fn read(bytes: &[u8]) -> Result<StoredTensors> {
             Ok((name, Stored { shape: view.shape().to_vec(), values }))
         })
         .collect()
+}
+
+/// Names and shapes, from the header alone.
+pub fn probe(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
+    const LONGEST_HEADER: u64 = 100_000_000;
+    let damaged = |what: &str| ModelError::new(format!("the safetensors file is damaged: {what}"));
+    let io = |error: std::io::Error| ModelError::io(path, &error);
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| damaged("it is shorter than its header"))?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Err(damaged("its header is too long"));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(io)?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|_| damaged("its header cannot be read"))?;
+    let shape = |info: &serde_json::Value| -> Vec<usize> {
+        let sizes = info.get("shape").and_then(serde_json::Value::as_array);
+        sizes.into_iter().flatten().filter_map(|size| size.as_u64()).map(|size| size as usize).collect()
+    };
+    Ok(header
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__")
+        .map(|(name, info)| (name, shape(&info)))
+        .collect())
 }
 
 fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
