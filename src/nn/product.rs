@@ -207,11 +207,13 @@ mod tests {
 
     #[test]
     fn products_are_right_and_the_same_for_any_number_of_threads() {
-        for (m, n, k) in [(1, 1, 1), (1, 384, 384), (17, 33, 5), (257, 2, 96), (768, 384, 1536)] {
-            let left = numbers(m * k, 1);
-            let right = numbers(k * n, 2);
-            let left = Matrix::new(&left, m, k);
-            for right in [Matrix::new(&right, k, n), Matrix::new(&right, n, k).transposed()] {
+        for (m, n, k) in
+            [(1, 1, 1), (1, 384, 384), (17, 33, 5), (257, 2, 96), (512, 17, 257), (768, 384, 1536)]
+        {
+            let (left, right) = (numbers(m * k, 1), numbers(k * n, 2));
+            let lefts = [Matrix::new(&left, m, k), Matrix::new(&left, k, m).transposed()];
+            let rights = [Matrix::new(&right, k, n), Matrix::new(&right, n, k).transposed()];
+            for (left, right) in lefts.iter().flat_map(|left| rights.map(|right| (*left, right))) {
                 let run = || {
                     let mut out = vec![1f32; m * n];
                     product(&mut out, n, left, right, 2.0, true);
@@ -223,9 +225,11 @@ mod tests {
                 for (i, j) in [(0, 0), (m - 1, n - 1), (m / 2, n / 2)] {
                     let exact: f64 = (0..k)
                         .map(|l| {
-                            let right =
-                                right.values[l * right.row_stride + j * right.column_stride];
-                            f64::from(left.values[i * k + l]) * f64::from(right)
+                            let at = |matrix: &Matrix<f32>, row: usize, column: usize| {
+                                let place = row * matrix.row_stride + column * matrix.column_stride;
+                                f64::from(matrix.values[place])
+                            };
+                            at(&left, i, l) * at(&right, l, j)
                         })
                         .sum();
                     let exact = 1.0 + 2.0 * exact;

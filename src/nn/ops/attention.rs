@@ -506,6 +506,27 @@ mod tests {
         check("causal dropout", &spec, 4);
     }
 
+    #[test]
+    fn micro_batches_compute_what_the_whole_update_computes() {
+        let lengths: Vec<usize> = (0..32).map(|row| row % 7 + 1).collect();
+        let tokens: usize = lengths.iter().sum();
+        let [q, k, v] = [1, 2, 3].map(|tag| tensor(&[tokens, 6], tag));
+        let run = |first: usize, start: usize, lengths: &[usize]| {
+            let mut spec = spec(lengths, lengths, 2, AttentionMask::Full);
+            spec.dropout = Some(at(0.2, 1, places(first as u32, lengths)));
+            let count = spec.key_offsets.tokens();
+            let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(0, start, count).unwrap());
+            flat(&attention(&q, &k, &v, &spec).unwrap())
+        };
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for (batch, lengths) in lengths.chunks(8).enumerate() {
+            parts.extend(run(batch * 8, start, lengths));
+            start += lengths.iter().sum::<usize>();
+        }
+        assert_eq!(run(0, 0, &lengths), parts);
+    }
+
     /// What PyTorch does: sequences padded to one length, padded keys masked with −∞.
     #[test]
     fn padding_changes_nothing() {

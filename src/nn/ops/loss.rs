@@ -124,6 +124,9 @@ fn check_classes(
     denominator: f64,
 ) -> Result<(usize, usize)> {
     let (rows, classes) = logits.dims2()?;
+    if classes == 0 {
+        bail!("cross entropy: no classes")
+    }
     if targets.len() != rows {
         bail!("cross entropy: {} targets for {rows} rows", targets.len())
     }

@@ -89,5 +89,6 @@ pub fn output<T: Real>(values: Vec<T>, shape: impl Into<Shape>) -> Result<(CpuSt
 /// What an operation on `x` takes as a second input so that candle records it in the graph although
 /// its weights are not inputs: a weight that trains, or `x` itself. Its gradient is `None`.
 pub fn anchor<'a>(x: &Tensor, weights: impl IntoIterator<Item = &'a Weight>) -> Tensor {
-    weights.into_iter().find(|weight| weight.is_trainable()).map_or(x, |w| w.tensor()).clone()
+    let mut weights = weights.into_iter().map(Weight::tensor);
+    weights.find(|weight| weight.track_op()).unwrap_or(x).clone()
 }
