@@ -69,7 +69,7 @@ impl Real for f32 {
         let far =
             (-1.728_534_7e-5 * t + 3.831_971_3e-4) * s + (-3.883_964_4e-3 * t + 2.425_462_2e-2);
         let far = far * t + -1.067_778_8e-1;
-        let far = far * t + -6.348_466_9e-1;
+        let far = far * t + -6.348_467e-1;
         let far = far * t + -1.287_175_1e-1;
         let far = 1.0 - Real::exp(far * t - t);
         let mut near = -5.967_617e-4;

@@ -131,7 +131,7 @@ impl Dropper {
         let block = unit / UNITS * LANES + unit % LANES;
         let words = philox([block as u32, position, place, head], self.key);
         let word = words[unit / 16 % 4];
-        let bits = if unit / 8 % 2 == 0 { word & 0xFFFF } else { word >> 16 };
+        let bits = word >> (unit / 8 % 2 * 16) & 0xFFFF;
         if bits < self.dropped { 0.0 } else { self.scale }
     }
 }
