@@ -258,6 +258,7 @@ fn type_json(ty: &Type) -> Value {
         }),
         Type::Column => json!({ "type": "string", "pattern": "^\\." }),
         Type::ColumnExpr => json!({ "type": "string" }),
+        Type::Secret => json!({ "type": "string", "x-reference": "secret" }),
     }
 }
 

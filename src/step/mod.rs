@@ -9,6 +9,8 @@ pub mod value;
 
 mod baseline;
 mod columns;
+#[cfg(test)]
+mod data_tests;
 mod eval;
 mod load_data;
 mod load_model;
@@ -158,6 +160,13 @@ impl Kind {
 
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// Whether its result is worth having by itself: shown at the end, or placed in a folder.
+    pub fn shows(&self) -> bool {
+        self.outputs.iter().any(|output| {
+            matches!(output.ty, PortType::Scores | PortType::Predictions | PortType::Folder)
+        })
     }
 
     pub fn find(name: &str) -> Option<&'static Kind> {

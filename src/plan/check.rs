@@ -1,0 +1,599 @@
+//! The whole check of a program: names, parameters, arguments, references, order, then every
+//! step's own check with what is known of its inputs. Everything is reported in one pass, and what
+//! follows from a mistake is not reported again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bind::{At, Binder, Given, PortUse};
+use super::graph::{self, Graph, Node, Parameter};
+use super::names::Names;
+use super::outside;
+use super::places::{StepPlaces, Written};
+use super::refine;
+use super::shapes;
+use crate::base::{Code, Diag, Diags, Severity, Source, SourceId, Span, suggest};
+use crate::schema::{Bound, PortRef, Type, Unit};
+use crate::step::{AnyStep, CheckCx, Kind, Probe, Shape};
+use crate::syntax::ast::{Ast, Expr, ExprKind, Item, Number, NumberValue, Param, Step};
+
+/// The seed of a program that gives none.
+pub const SEED: i64 = 42;
+
+/// Values from outside the program, as sources: each `--set` argument is one (`NAME=VALUE`), each
+/// `--params` file is one.
+#[derive(Debug, Clone, Default)]
+pub struct Bindings {
+    pub set: Vec<SourceId>,
+    pub params: Vec<SourceId>,
+}
+
+/// What a check found.
+pub struct Checked {
+    /// Present exactly if there is no error; warnings do not stand in the way.
+    pub graph: Option<Graph>,
+    /// In the order of the source; what lies outside the program comes behind.
+    pub diags: Diags,
+}
+
+/// Checks a program. `sources[id]` is the text of the source `id`; what `syntax` found wrong is not
+/// repeated.
+pub fn check(
+    sources: &[Source],
+    ast: &Ast,
+    bindings: &Bindings,
+    kinds: &'static [Kind],
+    probe: &dyn Probe,
+) -> Checked {
+    let mut diags = Vec::new();
+    let effective = outside::apply(ast, sources, bindings, kinds, &mut diags);
+    let mut names = Names::of(&effective, kinds, &mut diags);
+    let params = parameters(ast, &mut names, sources, &mut diags);
+    let seed = seed(&effective, sources, &mut diags);
+    let mut drafts = Vec::new();
+    for item in &effective.items {
+        let Item::Step(step) = item else { continue };
+        match kinds.iter().find(|kind| kind.name == step.kind.value) {
+            Some(kind) => drafts.push(draft(step, kind, sources, &names, seed, &mut diags)),
+            None => diags.push(unknown_kind(step, kinds)),
+        }
+    }
+    // Where a name was declared twice, references mean the first.
+    let index = |name: &str| drafts.iter().position(|draft| draft.step.name.value == name);
+    let needs: Vec<Vec<usize>> = drafts
+        .iter()
+        .map(|draft| {
+            let ports = draft.uses.iter().flat_map(|used| used.port.steps());
+            ports.filter_map(index).collect::<BTreeSet<usize>>().into_iter().collect()
+        })
+        .collect();
+    let found = graph::order(&needs);
+    for circle in &found.circles {
+        diags.push(circular(circle, &drafts));
+    }
+    let places: BTreeMap<&str, Span> =
+        drafts.iter().rev().map(|draft| (draft.step.name.value.as_str(), draft.step.name.span)).collect();
+    let mut known: BTreeMap<String, Vec<(String, Shape)>> = BTreeMap::new();
+    let mut built: Vec<Option<Box<dyn AnyStep>>> = drafts.iter().map(|_| None).collect();
+    for &at in &found.order {
+        let draft = &drafts[at];
+        let fine = shapes::uses(&draft.uses, &known, sources, &mut diags);
+        let Some(args) = &draft.args else { continue };
+        let Some(step) = (draft.kind.build)(args) else {
+            let message = format!("the arguments of `{}` were read wrongly", draft.step.name.value);
+            diags.push(Diag::new(Code::E0799, draft.step.name.span, message));
+            continue;
+        };
+        let shape_of = |port: &PortRef| if fine { shapes::quietly(port, &known) } else { None };
+        let step_places = StepPlaces { step: draft.step, written: &draft.written, names: &places };
+        let mut cx = CheckCx {
+            probe,
+            places: &step_places,
+            shapes: &shape_of,
+            reports: Vec::new(),
+        };
+        let made = step.check(&mut cx);
+        let failed = cx.reports.iter().any(|diag| diag.severity() == Severity::Error);
+        diags.append(&mut cx.reports);
+        let mut shapes: Vec<(String, Shape)> =
+            made.into_iter().map(|(name, shape)| (name.to_string(), shape)).collect();
+        let numbers = draft.kind.report.iter().map(|name| name.to_string()).collect();
+        shapes.retain(|(name, _)| name != "report");
+        shapes.push(("report".to_string(), Shape::Report(numbers)));
+        if failed && shapes.len() == 1 {
+            shapes.clear();
+        }
+        if index(&draft.step.name.value) == Some(at) {
+            known.insert(draft.step.name.value.clone(), shapes);
+        }
+        built[at] = Some(step);
+    }
+    one_place_each(&drafts, &built, &mut diags);
+    unused(ast, &effective, &names, &drafts, &mut diags);
+    let mut seen = BTreeSet::new();
+    diags.retain(|diag| seen.insert((diag.span(), diag.code, diag.message.clone())));
+    diags.sort_by_key(|diag| (diag.span().source != ast.source, diag.span()));
+    let broken = diags.iter().any(|diag| diag.severity() == Severity::Error);
+    let graph = if broken { None } else { assemble(drafts, built, known, found.order, seed, params) };
+    Checked { graph, diags }
+}
+
+/// A step whose arguments have been looked at.
+struct Draft<'a> {
+    step: &'a Step,
+    kind: &'static Kind,
+    /// `None` if something is wrong with one of them.
+    args: Option<Vec<(String, Bound)>>,
+    written: BTreeMap<String, Written>,
+    uses: Vec<PortUse>,
+}
+
+fn draft<'a>(
+    step: &'a Step,
+    kind: &'static Kind,
+    sources: &[Source],
+    names: &Names,
+    seed: i64,
+    diags: &mut Vec<Diag>,
+) -> Draft<'a> {
+    let mut binder = Binder::new(sources, names, &step.name.value);
+    let owner = format!("`{}`", kind.name);
+    let given: Vec<Given> =
+        step.args.iter().map(|arg| Given { name: arg.name.clone(), value: &arg.value }).collect();
+    let mut args = binder.arguments(&owner, &kind.params, &given, &At::argument, &mut |binder, decl| {
+        // An argument that could not be read may have been this one.
+        if step.damaged {
+            return;
+        }
+        let message = format!("{owner} `{}` lacks the argument `{}`", step.name.value, decl.name);
+        let diag = Diag::new(Code::E0202, step.name.span, message)
+            .here(format!("needs `{}`: {}", decl.name, decl.ty.describe()));
+        binder.diags.push(match refine::example(&decl.ty, binder.names, binder.step) {
+            Some(example) => {
+                let fix = step.insert_argument(&format!("{} = {example}", decl.name));
+                diag.fix(fix.span, fix.replacement)
+            }
+            None => diag.help(format!("for instance `{} = {}`", decl.name, refine::sketch(&decl.ty))),
+        });
+    });
+    for (name, value) in args.iter_mut().flatten() {
+        if name == "seed" && *value == Bound::None {
+            *value = Bound::Int(seed);
+        }
+    }
+    diags.append(&mut binder.diags);
+    Draft { step, kind, args, written: binder.written, uses: binder.uses }
+}
+
+fn unknown_kind(step: &Step, kinds: &[Kind]) -> Diag {
+    let message = format!("`{}` is no step kind", step.kind.value);
+    let diag = Diag::new(Code::E0105, step.kind.span, message).here("unknown");
+    let names = kinds.iter().map(|kind| kind.name);
+    match suggest::nearest(&step.kind.value, names.clone()) {
+        Some(near) => diag.help(format!("the nearest one is `{near}`")).fix(step.kind.span, near),
+        None => diag.help(format!("the kinds are {}", suggest::list(names))),
+    }
+}
+
+/// Checks the declared parameters and gives each its value.
+fn parameters(
+    written: &Ast,
+    names: &mut Names,
+    sources: &[Source],
+    diags: &mut Vec<Diag>,
+) -> Vec<Parameter> {
+    let nothing = Names::default();
+    let mut all = Vec::new();
+    for declared in names.declared_mut() {
+        let param = declared.param;
+        if param.damaged {
+            continue;
+        }
+        let Some(domain) = domain(param, sources, &nothing, diags) else { continue };
+        declared.ty.clone_from(&domain.ty);
+        // What the program says is checked even where another value takes its place.
+        let original = written.params().find(|other| other.name.span == param.name.span);
+        let original = original.and_then(|other| other.default.as_ref());
+        let replaced = match (original, &param.default) {
+            (Some(before), Some(now)) => before.span != now.span,
+            _ => false,
+        };
+        if let Some(before) = original.filter(|_| replaced) {
+            domain.admit(before, param, sources, &nothing, diags);
+        }
+        let Some(value) = &param.default else {
+            let message = format!("the parameter `{}` has no value", param.name.value);
+            diags.push(
+                Diag::new(Code::E0605, param.name.span, message)
+                    .here("no default, and none given")
+                    .help(format!("`--set {}=…` gives one, or a default behind `=`", param.name.value)),
+            );
+            continue;
+        };
+        let Some(admitted) = domain.admit(value, param, sources, &nothing, diags) else { continue };
+        all.push(Parameter {
+            name: param.name.value.clone(),
+            docs: param.docs.clone(),
+            value: admitted.1,
+            origin: value.span,
+        });
+        declared.value = Some(admitted.0);
+    }
+    all
+}
+
+/// Which values a parameter may have.
+struct Domain<'a> {
+    /// `None` for an enumeration.
+    ty: Option<Type>,
+    /// The values of an enumeration.
+    choices: Option<&'a [Expr]>,
+}
+
+/// The type of a parameter by its name.
+pub fn param_type(name: &str) -> Option<Type> {
+    Some(match name {
+        "int" => Type::Int { min: i64::MIN, max: i64::MAX },
+        "float" => Type::Float { min: f64::NEG_INFINITY, max: f64::INFINITY },
+        "bool" => Type::Bool,
+        "string" => Type::Text,
+        "share" => Type::Share { min: 0.0, max: 1.0 },
+        "budget" => Type::Quantity {
+            units: vec![Unit::Epochs, Unit::Updates],
+            min: 0.0,
+            max: f64::INFINITY,
+        },
+        _ => return None,
+    })
+}
+
+const PARAM_TYPES: [&str; 6] = ["int", "float", "bool", "string", "share", "budget"];
+
+fn domain<'a>(
+    param: &'a Param,
+    sources: &[Source],
+    nothing: &Names,
+    diags: &mut Vec<Diag>,
+) -> Option<Domain<'a>> {
+    let choices = match &param.within {
+        Some(Expr { kind: ExprKind::List(items), span }) => {
+            if items.is_empty() {
+                let message = format!("the parameter `{}` has no value to choose from", param.name.value);
+                diags.push(Diag::new(Code::E0104, *span, message).here("an empty list"));
+                return None;
+            }
+            Some(items.as_slice())
+        }
+        _ => None,
+    };
+    let Some(type_name) = &param.type_name else {
+        if choices.is_none() {
+            let guess = match param.default.as_ref().map(|value| &value.kind) {
+                Some(ExprKind::Number(Number { value: NumberValue::Int(_), .. })) => "int",
+                Some(ExprKind::Number(_)) => "float",
+                Some(ExprKind::Bool(_)) => "bool",
+                Some(ExprKind::String(_)) => "string",
+                Some(ExprKind::Share(_)) => "share",
+                Some(ExprKind::Quantity { .. }) => "budget",
+                _ => "",
+            };
+            let message = format!("the parameter `{}` has no type", param.name.value);
+            let mut diag = Diag::new(Code::E0104, param.name.span, message)
+                .here("of which type?")
+                .help(format!("types are {}; an enumeration is `in [ … ]`", suggest::list(PARAM_TYPES)));
+            if !guess.is_empty() {
+                diag = diag.fix(param.name.span.after(), format!(": {guess}"));
+            }
+            diags.push(diag);
+            return None;
+        }
+        return Some(Domain { ty: None, choices });
+    };
+    let Some(mut ty) = param_type(&type_name.value) else {
+        let message = format!("`{}` is no type of a parameter", type_name.value);
+        let diag = Diag::new(Code::E0104, type_name.span, message).here("unknown");
+        let other = match type_name.value.to_lowercase().as_str() {
+            "str" | "text" => Some("string"),
+            "integer" | "usize" | "i64" => Some("int"),
+            "number" | "double" | "f32" | "f64" => Some("float"),
+            "percent" | "percentage" | "fraction" => Some("share"),
+            word => suggest::nearest(word, PARAM_TYPES),
+        };
+        diags.push(match other {
+            Some(near) => diag.help(format!("the nearest one is `{near}`")).fix(type_name.span, near),
+            None => diag.help(format!("types are {}", suggest::list(PARAM_TYPES))),
+        });
+        return None;
+    };
+    if let Some(Expr { kind: ExprKind::Range { low, high }, span }) = &param.within {
+        let mut binder = Binder::new(sources, nothing, "");
+        let at = At::named(format!("the range of `{}`", param.name.value));
+        let ends = (binder.bind(low, &ty, &at), binder.bind(high, &ty, &at));
+        diags.append(&mut binder.diags);
+        let (Some(lowest), Some(highest)) = ends else { return None };
+        let (Some((from, unit)), Some((to, other))) = (size(&lowest), size(&highest)) else {
+            let message = format!("a parameter of type `{}` has no range", type_name.value);
+            diags.push(
+                Diag::new(Code::E0104, *span, message)
+                    .here("a range")
+                    .help("its values can be listed: `in [ … ]`"),
+            );
+            return None;
+        };
+        let text = |span: Span| Binder::new(sources, nothing, "").text(span).to_string();
+        if unit != other {
+            let message = format!("the ends of the range of `{}` have different units", param.name.value);
+            diags.push(Diag::new(Code::E0207, *span, message).here("one unit is needed"));
+            return None;
+        }
+        if from > to {
+            let message = format!("the range of `{}` is empty: it ends before it begins", param.name.value);
+            diags.push(
+                Diag::new(Code::E0104, *span, message)
+                    .here("the lower end comes first")
+                    .fix(*span, format!("{} .. {}", text(high.span), text(low.span))),
+            );
+            return None;
+        }
+        ty = ty.within(from, to);
+        if let (Type::Quantity { units, .. }, Some(unit)) = (&mut ty, unit) {
+            *units = vec![unit];
+        }
+    }
+    Some(Domain { ty: Some(ty), choices })
+}
+
+/// The size of a value that has one.
+fn size(value: &Bound) -> Option<(f64, Option<Unit>)> {
+    Some(match value {
+        Bound::Int(value) => (*value as f64, None),
+        Bound::Float(value) | Bound::Share(value) => (*value, None),
+        Bound::Quantity(value, unit) => (*value, Some(*unit)),
+        _ => return None,
+    })
+}
+
+impl Domain<'_> {
+    /// The value with its spelling, if it lies in the domain.
+    fn admit(
+        &self,
+        value: &Expr,
+        param: &Param,
+        sources: &[Source],
+        nothing: &Names,
+        diags: &mut Vec<Diag>,
+    ) -> Option<(Expr, String)> {
+        let mut binder = Binder::new(sources, nothing, "");
+        let at = At::named(format!("`{}`", param.name.value));
+        let (mut admitted, mut spelled) = (value.clone(), spell(value));
+        if let Some(ty) = &self.ty {
+            let bound = binder.bind(value, ty, &at);
+            diags.append(&mut binder.diags);
+            let bound = bound?;
+            spelled = bound.to_string();
+            // A float stays one wherever it is used, also when it was written as `1`.
+            if let (Bound::Float(number), ExprKind::Number(written)) = (&bound, &mut admitted.kind) {
+                written.value = NumberValue::Float(*number);
+            }
+        }
+        if let Some(choices) = self.choices
+            && !choices.iter().any(|choice| spell(choice) == spell(value) || spell(choice) == spelled)
+        {
+            let text = binder.text(value.span);
+            let message = format!("`{}` is none of the values of `{}`", text, param.name.value);
+            let forms: Vec<&str> = choices.iter().map(|choice| binder.text(choice.span)).collect();
+            let mut diag = Diag::new(Code::E0205, value.span, message).here("not in the list");
+            if let Some(within) = &param.within
+                && within.span.source == value.span.source
+            {
+                diag = diag.also(within.span, "the values");
+            }
+            diag = diag.help(format!("there are {}", suggest::list(forms.iter().copied())));
+            let near = suggest::nearest(text, forms.iter().copied()).or(forms.first().copied());
+            if let Some(near) = near {
+                diag = diag.fix(value.span, near);
+            }
+            diags.push(diag);
+            return None;
+        }
+        Some((admitted, spelled))
+    }
+}
+
+/// One spelling for equal values.
+fn spell(value: &Expr) -> String {
+    match &value.kind {
+        ExprKind::Bool(value) => value.to_string(),
+        ExprKind::Number(number) => match number.value {
+            NumberValue::Int(value) => Bound::Int(value).to_string(),
+            NumberValue::Float(value) => Bound::Float(value).to_string(),
+        },
+        ExprKind::Share(share) => Bound::Share(share.fraction).to_string(),
+        ExprKind::String(text) => Bound::Text(text.clone()).to_string(),
+        ExprKind::Quantity { amount, unit } => match Unit::parse(&unit.value) {
+            Some(unit) => Bound::Quantity(amount.value.as_f64(), unit).to_string(),
+            None => format!("{} {}", amount.text, unit.value),
+        },
+        ExprKind::List(items) => {
+            let items: Vec<String> = items.iter().map(spell).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ExprKind::Map(entries) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|entry| format!("{} = {}", entry.key.value, spell(&entry.value)))
+                .collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        ExprKind::Path(words) => refine::join(words),
+        ExprKind::Call { name, args } => {
+            let args: Vec<String> = args
+                .iter()
+                .map(|arg| match &arg.name {
+                    Some(name) => format!("{} = {}", name.value, spell(&arg.value)),
+                    None => spell(&arg.value),
+                })
+                .collect();
+            format!("{}({})", name.value, args.join(", "))
+        }
+        ExprKind::Column(name) => Bound::Column(name.clone()).to_string(),
+        ExprKind::Range { low, high } => format!("{} .. {}", spell(low), spell(high)),
+        ExprKind::Not(inner) => format!("(not {})", spell(inner)),
+        ExprKind::Negate(inner) => format!("(-{})", spell(inner)),
+        ExprKind::Binary { operator, left, right } => {
+            format!("({} {} {})", spell(left), operator.value.as_str(), spell(right))
+        }
+    }
+}
+
+fn seed(ast: &Ast, sources: &[Source], diags: &mut Vec<Diag>) -> i64 {
+    let seed = ast.items.iter().find_map(|item| match item {
+        Item::Seed(seed) => Some(seed),
+        _ => None,
+    });
+    let Some(seed) = seed else { return SEED };
+    let nothing = Names::default();
+    let mut binder = Binder::new(sources, &nothing, "");
+    let ty = Type::Int { min: 0, max: i64::MAX };
+    let bound = binder.bind(&seed.value, &ty, &At::named("`seed`"));
+    diags.append(&mut binder.diags);
+    match bound {
+        Some(Bound::Int(value)) => value,
+        _ => SEED,
+    }
+}
+
+fn circular(circle: &[usize], drafts: &[Draft]) -> Diag {
+    let names: Vec<&str> = circle.iter().map(|&at| drafts[at].step.name.value.as_str()).collect();
+    let first = names.first().copied().unwrap_or_default();
+    let chain: Vec<String> =
+        names.iter().chain([&first]).map(|name| format!("`{name}`")).collect();
+    let reference = |at: usize, to: &str| {
+        let used = drafts[at].uses.iter().find(|used| used.port.steps().contains(&to));
+        used.map_or(drafts[at].step.name.span, |used| used.span)
+    };
+    let message = match names.as_slice() {
+        [one] => format!("the step `{one}` needs its own result"),
+        _ => format!("steps wait for each other: {} (each needs the next)", chain.join(" → ")),
+    };
+    let mut diag: Option<Diag> = None;
+    for (position, &at) in circle.iter().enumerate() {
+        let to = names.get(position + 1).copied().unwrap_or(first);
+        let (span, text) = (reference(at, to), format!("`{}` needs `{to}`", names[position]));
+        diag = Some(match diag {
+            None => Diag::new(Code::E0305, span, message.clone()).here(text),
+            Some(diag) => diag.also(span, text),
+        });
+    }
+    diag.unwrap_or_else(|| Diag::new(Code::E0305, Span::default(), message))
+        .help("one of these references has to go")
+}
+
+/// Two steps may not write to one place.
+fn one_place_each(drafts: &[Draft], built: &[Option<Box<dyn AnyStep>>], diags: &mut Vec<Diag>) {
+    let mut taken: BTreeMap<String, Span> = BTreeMap::new();
+    for (draft, step) in drafts.iter().zip(built) {
+        let Some((to, _)) = step.as_ref().and_then(|step| step.target()) else { continue };
+        let parts: Vec<&str> =
+            to.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let plain = format!("{}{}", if to.starts_with('/') { "/" } else { "" }, parts.join("/"));
+        let span = draft.written.get("to").map_or(draft.step.name.span, |written| written.at);
+        match taken.get(&plain) {
+            Some(first) => {
+                let other = Bound::Text(format!("{}_{}", to.trim_end_matches('/'), draft.step.name.value));
+                diags.push(
+                    Diag::new(Code::E0306, span, format!("two steps write to `{plain}`"))
+                        .here("the second one")
+                        .also(*first, "the first one")
+                        .help("each needs a place of its own")
+                        .fix(span, other.to_string()),
+                );
+            }
+            None => {
+                taken.insert(plain, span);
+            }
+        }
+    }
+}
+
+/// Warns of what nothing refers to.
+fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &mut Vec<Diag>) {
+    let referred: BTreeSet<&str> =
+        drafts.iter().flat_map(|draft| &draft.uses).flat_map(|used| used.port.steps()).collect();
+    // Words in what could not be bound are references too.
+    let mut words: BTreeSet<&str> = BTreeSet::new();
+    for tree in [ast, effective] {
+        for step in tree.steps() {
+            step.args.iter().for_each(|arg| first_words(&arg.value, &mut words));
+        }
+    }
+    let damaged = ast.steps().any(|step| step.damaged) || !ast.unread.is_empty();
+    for draft in drafts {
+        let name = draft.step.name.value.as_str();
+        if !draft.kind.shows() && !referred.contains(name) && !words.contains(name) && !damaged {
+            let message = format!("nothing uses the step `{name}`");
+            diags.push(
+                Diag::new(Code::W0101, draft.step.name.span, message)
+                    .here("unused")
+                    .help("it neither shows nor saves anything by itself"),
+            );
+        }
+    }
+    let declared = names
+        .params()
+        .map(|declared| (&declared.param.name, "parameter"))
+        .chain(names.secrets().map(|secret| (&secret.name, "secret")));
+    for (name, what) in declared {
+        if !words.contains(name.value.as_str()) && !damaged {
+            let message = format!("nothing uses the {what} `{}`", name.value);
+            diags.push(Diag::new(Code::W0102, name.span, message).here("unused"));
+        }
+    }
+}
+
+/// The first word of every path in a value.
+fn first_words<'a>(value: &'a Expr, words: &mut BTreeSet<&'a str>) {
+    match &value.kind {
+        ExprKind::Path(path) => words.extend(path.first().map(|word| word.value.as_str())),
+        ExprKind::List(items) => items.iter().for_each(|item| first_words(item, words)),
+        ExprKind::Map(entries) => entries.iter().for_each(|entry| first_words(&entry.value, words)),
+        ExprKind::Call { args, .. } => args.iter().for_each(|arg| first_words(&arg.value, words)),
+        ExprKind::Range { low: left, high: right } | ExprKind::Binary { left, right, .. } => {
+            first_words(left, words);
+            first_words(right, words);
+        }
+        ExprKind::Not(inner) | ExprKind::Negate(inner) => first_words(inner, words),
+        ExprKind::Bool(_)
+        | ExprKind::Number(_)
+        | ExprKind::Share(_)
+        | ExprKind::Quantity { .. }
+        | ExprKind::String(_)
+        | ExprKind::Column(_) => {}
+    }
+}
+
+fn assemble(
+    drafts: Vec<Draft>,
+    built: Vec<Option<Box<dyn AnyStep>>>,
+    mut known: BTreeMap<String, Vec<(String, Shape)>>,
+    order: Vec<usize>,
+    seed: i64,
+    params: Vec<Parameter>,
+) -> Option<Graph> {
+    let mut nodes = Vec::new();
+    for (draft, step) in drafts.into_iter().zip(built) {
+        let args = draft.args?;
+        let inputs = args.iter().flat_map(|(_, value)| value.ports()).cloned().collect();
+        nodes.push(Node {
+            name: draft.step.name.value.clone(),
+            docs: draft.step.docs.clone(),
+            kind: draft.kind,
+            args,
+            step: step?,
+            inputs,
+            shapes: known.remove(&draft.step.name.value).unwrap_or_default(),
+            span: draft.step.name.span,
+            origins: draft.written.into_iter().map(|(path, at)| (path, at.origin)).collect(),
+        });
+    }
+    Some(Graph { nodes, order, seed: seed as u64, params })
+}

@@ -1,0 +1,18 @@
+//! From a syntax tree, values from outside and what a probe tells of files to a checked graph:
+//! all mistakes in one pass, nothing run, nothing read. How a graph is drawn is in `draw`, how the
+//! declarations of steps become documentation in `describe`.
+
+mod bind;
+mod check;
+pub mod describe;
+pub mod draw;
+mod graph;
+mod names;
+mod outside;
+mod places;
+mod refine;
+mod shapes;
+mod yaml;
+
+pub use check::{Bindings, Checked, SEED, check};
+pub use graph::{Graph, Node, Parameter, UnknownStep};

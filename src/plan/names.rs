@@ -1,0 +1,189 @@
+//! Every name that a program declares, and what it stands for. Steps, parameters and secrets share
+//! one space of names.
+
+use indexmap::IndexMap;
+
+use crate::base::{Code, Diag, Span, suggest};
+use crate::schema::{PortType, Type};
+use crate::step::Kind;
+use crate::syntax::ast::{Ast, Expr, Item, Param, Secret, Step};
+
+/// What a name stands for.
+pub enum Name<'a> {
+    Param(Declared<'a>),
+    Secret(&'a Secret),
+    Step { step: &'a Step, kind: Option<&'static Kind> },
+    /// Declared by an item that could not be read: what refers to it is not at fault.
+    Unread(Span),
+}
+
+/// A parameter, its type and its value in this run.
+pub struct Declared<'a> {
+    pub param: &'a Param,
+    /// `None` for an enumeration.
+    pub ty: Option<Type>,
+    /// `None` where that was reported as a mistake.
+    pub value: Option<Expr>,
+}
+
+#[derive(Default)]
+pub struct Names<'a> {
+    all: IndexMap<&'a str, Name<'a>>,
+}
+
+impl<'a> Names<'a> {
+    /// Collects the names of `ast`. A name that is taken keeps its first meaning.
+    pub fn of(ast: &'a Ast, kinds: &'static [Kind], diags: &mut Vec<Diag>) -> Self {
+        let mut names = Names::default();
+        for unread in &ast.unread {
+            names.all.entry(&unread.value).or_insert(Name::Unread(unread.span));
+        }
+        let mut seed: Option<Span> = None;
+        for item in &ast.items {
+            let (name, meaning) = match item {
+                Item::Param(param) => {
+                    (&param.name, Name::Param(Declared { param, ty: None, value: None }))
+                }
+                Item::Secret(secret) => (&secret.name, Name::Secret(secret)),
+                Item::Step(step) => {
+                    let kind = kinds.iter().find(|kind| kind.name == step.kind.value);
+                    (&step.name, Name::Step { step, kind })
+                }
+                Item::Seed(found) => {
+                    if let Some(first) = seed {
+                        let message = "the seed is given twice";
+                        diags.push(
+                            Diag::new(Code::E0106, found.span, message)
+                                .here("the second one")
+                                .also(first, "the first one")
+                                .help("a program has one `seed`; a step may have one of its own"),
+                        );
+                    }
+                    seed.get_or_insert(found.span);
+                    continue;
+                }
+            };
+            match names.all.entry(&name.value) {
+                indexmap::map::Entry::Vacant(place) => {
+                    place.insert(meaning);
+                }
+                indexmap::map::Entry::Occupied(mut taken) => match taken.get() {
+                    Name::Unread(_) => {
+                        taken.insert(meaning);
+                    }
+                    first => {
+                        let message = format!("the name `{}` is declared twice", name.value);
+                        diags.push(
+                            Diag::new(Code::E0106, name.span, message)
+                                .here("declared again")
+                                .also(first.span(), format!("{} of this name", first.what()))
+                                .help("steps, parameters and secrets share one space of names")
+                                .fix(name.span, free_name(&name.value, ast)),
+                        );
+                    }
+                },
+            }
+        }
+        names
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Name<'a>> {
+        self.all.get(name)
+    }
+
+    pub fn declared_mut(&mut self) -> impl Iterator<Item = &mut Declared<'a>> {
+        self.all.values_mut().filter_map(|name| match name {
+            Name::Param(declared) => Some(declared),
+            _ => None,
+        })
+    }
+
+    pub fn params(&self) -> impl Iterator<Item = &Declared<'a>> {
+        self.all.values().filter_map(|name| match name {
+            Name::Param(declared) => Some(declared),
+            _ => None,
+        })
+    }
+
+    pub fn secrets(&self) -> impl Iterator<Item = &'a Secret> {
+        self.all.values().filter_map(|name| match name {
+            Name::Secret(secret) => Some(*secret),
+            _ => None,
+        })
+    }
+
+    /// Steps of a known kind, in the order of the source.
+    pub fn steps(&self) -> impl Iterator<Item = (&'a Step, &'static Kind)> {
+        self.all.values().filter_map(|name| match name {
+            Name::Step { step, kind: Some(kind) } => Some((*step, *kind)),
+            _ => None,
+        })
+    }
+
+    pub fn is_step(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(Name::Step { .. } | Name::Unread(_)))
+    }
+
+    pub fn words(&self) -> impl Iterator<Item = &'a str> {
+        self.all.keys().copied()
+    }
+
+    /// The nearest step of which an output fits.
+    pub fn nearest_step(&self, word: &str, wanted: PortType) -> Option<&'a str> {
+        suggest::nearest(word, self.makers(wanted).map(|step| step.name.value.as_str()))
+    }
+
+    /// Steps of which an output fits.
+    pub fn makers(&self, wanted: PortType) -> impl Iterator<Item = &'a Step> {
+        self.steps()
+            .filter(move |(_, kind)| {
+                kind.outputs.iter().any(|output| may_fit(output.ty, wanted))
+            })
+            .map(|(step, _)| step)
+    }
+}
+
+/// Whether an output declared as `made` can fit; whether several tables are one is known only from
+/// its shape.
+pub fn may_fit(made: PortType, wanted: PortType) -> bool {
+    made.fits(wanted)
+        || matches!(
+            (made, wanted),
+            (PortType::Tables, PortType::Table) | (PortType::TokenSets, PortType::Tokens)
+        )
+}
+
+impl Name<'_> {
+    /// With its article.
+    pub fn what(&self) -> &'static str {
+        match self {
+            Name::Param(_) => "the parameter",
+            Name::Secret(_) => "the secret",
+            Name::Step { .. } | Name::Unread(_) => "the step",
+        }
+    }
+
+    pub fn span(&self) -> Span {
+        match self {
+            Name::Param(declared) => declared.param.name.span,
+            Name::Secret(secret) => secret.name.span,
+            Name::Step { step, .. } => step.name.span,
+            Name::Unread(span) => *span,
+        }
+    }
+}
+
+/// `tuned_2`, or the first number that no item has.
+fn free_name(name: &str, ast: &Ast) -> String {
+    let taken = |candidate: &str| {
+        ast.items.iter().any(|item| match item {
+            Item::Param(param) => param.name.value == candidate,
+            Item::Secret(secret) => secret.name.value == candidate,
+            Item::Step(step) => step.name.value == candidate,
+            Item::Seed(_) => false,
+        })
+    };
+    let numbered = |number: &usize| !taken(&format!("{name}_{number}"));
+    let number = (2..).find(numbered).unwrap_or(2);
+    format!("{name}_{number}")
+}
