@@ -32,19 +32,31 @@ pub struct Draft {
     segments: Vec<Segment>,
 }
 
-/// From `start` on the text is that of the original from `origin` on, for `length` bytes; bytes
-/// beyond that were put in and all stand at the end of it.
+/// From `start` on the text is that of the original from `origin` on, for `length` bytes; or it was
+/// put in for these bytes of the original, and stands for all of them.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     start: usize,
     origin: usize,
     length: usize,
+    put_in: bool,
+}
+
+impl Segment {
+    /// What is left of it behind its first `skipped` bytes, beginning at `start`.
+    fn behind(self, skipped: usize, start: usize) -> Segment {
+        if self.put_in {
+            return Segment { start, ..self };
+        }
+        let skipped = skipped.min(self.length);
+        Segment { start, origin: self.origin + skipped, length: self.length - skipped, ..self }
+    }
 }
 
 impl Draft {
     /// `text` stands at byte `origin` of the user's text.
     pub fn new(text: &str, origin: usize) -> Self {
-        let segments = vec![Segment { start: 0, origin, length: text.len() }];
+        let segments = vec![Segment { start: 0, origin, length: text.len(), put_in: false }];
         Self { text: text.to_string(), segments }
     }
 
@@ -54,12 +66,21 @@ impl Draft {
 
     /// Where the thing that begins at `at` begins in the user's text.
     pub fn origin(&self, at: usize) -> usize {
-        self.locate(self.segments.partition_point(|segment| segment.start <= at), at)
+        let after = self.segments.partition_point(|segment| segment.start <= at);
+        self.segments.get(after.saturating_sub(1)).map_or(at, |segment| {
+            let inside = if segment.put_in { 0 } else { at.saturating_sub(segment.start) };
+            segment.origin + inside.min(segment.length)
+        })
     }
 
     /// Where the thing that ends at `at` ends in the user's text.
     pub fn origin_end(&self, at: usize) -> usize {
-        self.locate(self.segments.partition_point(|segment| segment.start < at).max(1), at)
+        let after = self.segments.partition_point(|segment| segment.start < at);
+        self.segments.get(after.saturating_sub(1)).map_or(at, |segment| {
+            let whole = segment.length;
+            let inside = if segment.put_in { whole } else { at.saturating_sub(segment.start) };
+            segment.origin + inside.min(whole)
+        })
     }
 
     /// The place of `range` in the user's text.
@@ -67,12 +88,6 @@ impl Draft {
         let start = self.origin(range.start);
         let end = if range.is_empty() { start } else { self.origin_end(range.end) };
         start..end.max(start)
-    }
-
-    fn locate(&self, after: usize, at: usize) -> usize {
-        self.segments.get(after.saturating_sub(1)).map_or(at, |segment| {
-            segment.origin + at.saturating_sub(segment.start).min(segment.length)
-        })
     }
 
     /// The part under `range`, which lies within the text and on the borders of characters.
@@ -85,11 +100,7 @@ impl Draft {
                 break;
             }
             let skipped = range.start.saturating_sub(segment.start);
-            segments.push(Segment {
-                start: segment.start.saturating_sub(range.start),
-                origin: segment.origin + skipped.min(segment.length),
-                length: segment.length.saturating_sub(skipped),
-            });
+            segments.push(segment.behind(skipped, segment.start.saturating_sub(range.start)));
         }
         Draft { text, segments }
     }
@@ -102,28 +113,25 @@ impl Draft {
         {
             return;
         }
-        let (origin, origin_end) = (self.origin(start), self.origin(end));
+        let (origin, origin_end) = (self.origin(start), self.origin_end(end));
         self.text.replace_range(start..end, &edit.with);
         let mut segments = Vec::with_capacity(self.segments.len() + 2);
         for segment in &self.segments {
             if segment.start < start {
-                let length = segment.length.min(start - segment.start);
+                let inside = start - segment.start;
+                let length = if segment.put_in { segment.length } else { segment.length.min(inside) };
                 segments.push(Segment { length, ..*segment });
             }
         }
-        let kept = if edit.range.is_empty() { 0 } else { origin_end.saturating_sub(origin) };
+        let length = if start == end { 0 } else { origin_end.saturating_sub(origin) };
         if !edit.with.is_empty() {
-            segments.push(Segment { start, origin, length: kept.min(edit.with.len()) });
+            segments.push(Segment { start, origin, length, put_in: true });
         }
         let resumed = start + edit.with.len();
         let last = self.segments.partition_point(|segment| segment.start <= end).max(1) - 1;
         for (index, segment) in self.segments.iter().enumerate().skip(last) {
             let skipped = if index == last { end.saturating_sub(segment.start) } else { 0 };
-            segments.push(Segment {
-                start: (segment.start + skipped) - end + resumed,
-                origin: segment.origin + skipped.min(segment.length),
-                length: segment.length.saturating_sub(skipped),
-            });
+            segments.push(segment.behind(skipped, (segment.start + skipped) - end + resumed));
         }
         self.segments = segments;
     }

@@ -131,6 +131,8 @@ struct Group<'a> {
     elements: Vec<Element<'a>>,
     /// On lines of their own before the closing sign.
     tail: Vec<Comment>,
+    /// A comma stands behind each element on a line of its own: in lists and calls.
+    commas: bool,
     /// Its elements stand on lines of their own.
     expanded: bool,
 }
@@ -151,7 +153,15 @@ fn items<'a>(mut cursor: Cursor<'a>, tokens: &[Token]) -> (Vec<Item<'a>>, Vec<Co
             let mut part = cursor.part();
             if element.parts.is_empty() {
                 part.break_before = false;
-                part.comments.clear();
+                // Behind `seed` a value begins, as behind an operator.
+                if let (Shape::Seed, PartKind::Token { kind, .. }) = (piece.shape, &mut part.kind) {
+                    *kind = TokenKind::Sign;
+                }
+            }
+            if let (Shape::Seed, 1, PartKind::Group(group)) =
+                (piece.shape, element.parts.len(), &mut part.kind)
+            {
+                group.commas = group.open == "[";
             }
             element.parts.push(part);
         }
@@ -219,9 +229,19 @@ impl<'a> Cursor<'a> {
     fn group(&mut self) -> Group<'a> {
         let open = self.text_at(self.at);
         let close = super::split::counterpart(open);
+        let called = self.at.checked_sub(1).and_then(|before| self.signs.get(before)).is_some_and(
+            |sign| sign.kind == TokenKind::Word && !is_operator_word(sign.text),
+        );
         self.at += 1;
-        let mut group =
-            Group { open, close, head: None, elements: Vec::new(), tail: Vec::new(), expanded: false };
+        let mut group = Group {
+            open,
+            close,
+            head: None,
+            elements: Vec::new(),
+            tail: Vec::new(),
+            commas: open == "[" || (open == "(" && called),
+            expanded: false,
+        };
         let mut waiting: Vec<Comment> = Vec::new();
         while let Some(sign) = self.signs.get(self.at) {
             group.expanded |= sign.newline_before;
@@ -521,7 +541,7 @@ impl Writer {
             self.newline(outer + 2);
             self.blank(element.blank_before);
             self.element(element, padding);
-            if group.open != "{" {
+            if group.commas {
                 self.line.text.push(',');
             }
             self.trailing(element.trailing.as_ref());
@@ -642,11 +662,16 @@ fn columns(run: &[Item]) -> Vec<usize> {
     };
     let mut widths: Vec<usize> = Vec::new();
     for item in run {
-        for (index, cell) in cells(item).iter().enumerate() {
+        let cells = cells(item);
+        let last = cells.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+        for (index, cell) in cells.iter().enumerate() {
             if index == widths.len() {
                 widths.push(0);
             }
-            widths[index] = widths[index].max(cell.chars().count());
+            // What ends its line widens no column, but counts as being there.
+            let ends = index == last && item.shape == Shape::Param;
+            let width = if ends { 1 } else { cell.chars().count() };
+            widths[index] = widths[index].max(width.min(cell.chars().count()));
         }
     }
     widths

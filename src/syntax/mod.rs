@@ -8,6 +8,7 @@ mod explain;
 mod fault;
 mod format;
 mod lex;
+mod meaning;
 mod parse;
 mod split;
 mod steps;
@@ -17,3 +18,6 @@ pub use format::format;
 pub use lex::is_word;
 pub use parse::{EDITION, parse, parse_value};
 pub use split::RESERVED;
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,9 @@ fn collect_docs(text: &str, tokens: &[Token]) -> (Docs, Vec<String>) {
         }
         breaks = 0;
     }
+    if items == 2 && of_file.is_empty() {
+        of_file = lines;
+    }
     (docs, of_file)
 }
 

@@ -260,7 +260,8 @@ impl Splitter<'_> {
             if open.is_empty() && self.is_line_start(index) {
                 let continues = ["in", "and", "or"].contains(&self.word(index))
                     || self.is(index, TokenKind::Sign)
-                    || ["=", "..", ":", "in"].contains(&self.word(index - 1));
+                    || ["in", "and", "or", "not"].contains(&self.word(index - 1))
+                    || (self.is(index - 1, TokenKind::Sign) && self.word(index - 1) != "%");
                 if !continues {
                     return index;
                 }

@@ -84,27 +84,22 @@ impl Reader<'_> {
         let words = &text[first_token.start..end.end];
         let place = first_token.start..end.end;
         let has_arguments = tokens.len() > last + 1;
-        let mut finding = Finding::new(Code::E0101, place, format!("the step `{words}` has no block"))
+        let finding = Finding::new(Code::E0101, place, format!("the step `{words}` has no block"))
             .here("`{` is expected behind this")
             .help(format!("the form is `{words} {{ argument = value }}`"));
-        finding.edits = if has_arguments {
-            let close = tokens.last().map_or(end.end, |token| token.end);
-            let opened = Edit::insert(end.end, " {");
-            let mut trial = draft.clone();
-            trial.apply(&opened);
-            if first(trial.text(), "").is_none() {
-                vec![opened]
-            } else {
-                let rest = &text[end.end..close];
-                vec![Edit::replace(end.end..close, format!(" {{{rest}\n}}"))]
-            }
-        } else {
-            vec![Edit::insert(end.end, " {}")]
-        };
-        self.diags.push(finding.diag(draft, self.source, finding.edits.first()));
-        if let Some(edit) = finding.edits.first() {
-            draft.apply(edit);
+        let opened = Edit::insert(end.end, if has_arguments { " {" } else { " {}" });
+        let mut trial = draft.clone();
+        trial.apply(&opened);
+        if !has_arguments || first(trial.text(), "").is_none() {
+            return self.mend(draft, &finding.edit(opened));
         }
+        // Both braces are missing: one edit to show, two to keep the places of what is between.
+        let close = tokens.last().map_or(end.end, |token| token.end);
+        let rest = &text[end.end..close];
+        let whole = Edit::replace(end.end..close, format!(" {{{rest}\n}}"));
+        self.diags.push(finding.diag(draft, self.source, Some(&whole)));
+        draft.apply(&Edit::insert(close, "\n}"));
+        draft.apply(&opened);
     }
 
     /// Brings what stands before the `{` to the form `kind name`.
