@@ -21,10 +21,11 @@ fn classification_metrics_equal_scikit_learn() {
         let name = text(&case["name"]);
         let labels: Vec<String> = list(&case["labels"]).iter().map(Json::to_string).collect();
         let place = |label: &Json| {
-            labels.iter().position(|other| *other == label.to_string()).expect("a known label")
+            let label = label.to_string();
+            labels.iter().position(|other| *other == label).expect("a known label")
         };
         let truth: Vec<usize> = list(&case["y_true"]).iter().map(place).collect();
-        let logits: Vec<f64> = list(&case["logits"]).iter().flat_map(|row| numbers(row)).collect();
+        let logits: Vec<f64> = list(&case["logits"]).iter().flat_map(numbers).collect();
         let classes = Classes::new(labels.clone(), truth, logits).expect("sound predictions");
         let predicted: Vec<usize> = list(&case["y_pred"]).iter().map(place).collect();
         assert_eq!(classes.predicted(), predicted, "{name}: predictions");
@@ -44,9 +45,9 @@ fn classification_metrics_equal_scikit_learn() {
 fn multilabel_metrics_equal_scikit_learn() {
     let golden = golden();
     let case = &golden["multilabel"];
-    let logits: Vec<f64> = list(&case["logits"]).iter().flat_map(|row| numbers(row)).collect();
+    let logits: Vec<f64> = list(&case["logits"]).iter().flat_map(numbers).collect();
     let truth: Vec<bool> =
-        list(&case["y_true"]).iter().flat_map(|row| numbers(row)).map(|flag| flag != 0.0).collect();
+        list(&case["y_true"]).iter().flat_map(numbers).map(|flag| flag != 0.0).collect();
     let width = list(&case["y_true"]).first().map_or(0, |row| list(row).len());
     let names = (0..width).map(|label| label.to_string()).collect();
     let threshold = case["threshold"].as_f64().expect("a threshold");
