@@ -10,9 +10,18 @@ mod doc;
 mod explain;
 mod fmt;
 mod graph;
+mod plan;
+mod predict;
 mod program;
+mod progress;
 mod render;
+mod run;
+mod runs;
 mod schema;
+mod session;
+mod show;
+mod signals;
+mod why;
 
 use std::process::ExitCode;
 
@@ -54,8 +63,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Check a program and run it
+    Run(run::RunArgs),
     /// Find every mistake in a program without running it
     Check(check::CheckArgs),
+    /// Show what a run would do, and why; writes nothing
+    Plan(plan::PlanArgs),
+    /// Say why a step would run, or would not
+    Why(why::WhyArgs),
+    /// Let a trained model answer for texts
+    Predict(predict::PredictArgs),
+    /// List the latest runs
+    Runs(runs::RunsArgs),
+    /// Show a run: values, steps, metrics
+    Show(show::ShowArgs),
     /// Show what a step kind does and takes
     Doc(doc::DocArgs),
     /// Say more about an error code
@@ -84,7 +105,13 @@ pub fn main() -> ExitCode {
     };
     let console = Console::new(&cli.common);
     let run = std::panic::AssertUnwindSafe(|| match &cli.verb {
+        Verb::Run(args) => run::run(args, &console),
         Verb::Check(args) => check::run(args, &console),
+        Verb::Plan(args) => plan::run(args, &console),
+        Verb::Why(args) => why::run(args, &console),
+        Verb::Predict(args) => predict::run(args, &console),
+        Verb::Runs(args) => runs::run(args, &console),
+        Verb::Show(args) => show::run(args, &console),
         Verb::Doc(args) => doc::run(args, &console),
         Verb::Explain(args) => explain::run(args, &console),
         Verb::Graph(args) => graph::run(args, &console),

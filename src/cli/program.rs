@@ -45,7 +45,12 @@ impl Program {
 
     /// Fails with a message if a file cannot be read at all.
     pub fn check(args: &ProgramArgs, probe: &DiskProbe) -> Result<Program, String> {
-        let mut sources = vec![Source::new(args.file.display().to_string(), read(&args.file)?)];
+        Self::check_text(args, read(&args.file)?, probe)
+    }
+
+    /// The same for a program of this text.
+    pub fn check_text(args: &ProgramArgs, text: String, probe: &DiskProbe) -> Result<Program, String> {
+        let mut sources = vec![Source::new(args.file.display().to_string(), text)];
         let mut bindings = Bindings::default();
         let mut add = |source: Source, ids: &mut Vec<SourceId>| {
             ids.push(SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX)));

@@ -180,6 +180,10 @@ pub fn document(
         let digest = Digest::of(value.as_bytes());
         arguments.push(Argument { path: path.to_string(), value, digest, input: false });
     }
+    if let Some((path, value)) = node.step.identity() {
+        let digest = Digest::of(value.as_bytes());
+        arguments.push(Argument { path: path.to_string(), value, digest, input: false });
+    }
     let externals = externals
         .iter()
         .map(|path| {

@@ -233,12 +233,26 @@ impl Manifest {
 
     /// The latest run in which a step of this name and program had a key.
     pub fn latest_with(store: &Store, program: &str, step: &str) -> Option<(Manifest, Step)> {
-        Manifest::ids(store).into_iter().rev().take(200).find_map(|id| {
+        Self::latest(store, program, &|one| one.name == step && one.key.is_some())
+    }
+
+    /// The step as it was when it last ran, for its time and memory.
+    pub fn latest_run(store: &Store, program: &str, step: &str) -> Option<Step> {
+        Self::latest(store, program, &|one| one.name == step && one.status == "run").map(|found| found.1)
+    }
+
+    fn latest(
+        store: &Store,
+        program: &str,
+        wanted: &dyn Fn(&Step) -> bool,
+    ) -> Option<(Manifest, Step)> {
+        // Far back nothing is worth comparing with.
+        Manifest::ids(store).into_iter().rev().take(50).find_map(|id| {
             let manifest = Manifest::read(store, &id).ok()?;
             if manifest.program.file != program {
                 return None;
             }
-            let found = manifest.steps.iter().find(|one| one.name == step && one.key.is_some())?.clone();
+            let found = manifest.steps.iter().find(|one| wanted(one))?.clone();
             Some((manifest, found))
         })
     }

@@ -61,12 +61,22 @@ impl Probe for DiskProbe {
         found
     }
 
-    fn snapshot(&self, repo: &str, revision: &str, weights: bool) -> Result<PathBuf, Missing> {
+    fn snapshot(
+        &self,
+        repo: &str,
+        revision: &str,
+        token: Option<&str>,
+        weights: bool,
+    ) -> Result<PathBuf, Missing> {
         let name = (repo.to_string(), revision.to_string(), weights);
         if let Some(known) = self.snapshots.borrow().get(&name) {
             return known.clone();
         }
-        let found = crate::data::hub::snapshot(repo, revision, weights).map_err(missing);
+        let found = {
+            let token = token.and_then(|variable| std::env::var(variable).ok());
+            let hub = crate::data::hub::Hub::from_env().with_token(token);
+            hub.snapshot(repo, revision, weights).map(|found| found.folder).map_err(missing)
+        };
         self.snapshots.borrow_mut().insert(name, found.clone());
         found
     }

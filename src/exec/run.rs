@@ -121,6 +121,8 @@ struct Done<'a> {
     /// Outputs that are computed from stored ones, by step and name; `None` where there is nothing
     /// to compute.
     derived: RefCell<BTreeMap<(String, String), Option<Value>>>,
+    /// Outputs that were made in memory alone, by step and name.
+    loose: RefCell<BTreeMap<(String, String), Value>>,
 }
 
 impl<'a> Done<'a> {
@@ -130,6 +132,7 @@ impl<'a> Done<'a> {
             records: RefCell::default(),
             values: RefCell::default(),
             derived: RefCell::default(),
+            loose: RefCell::default(),
         }
     }
 
@@ -162,6 +165,18 @@ impl<'a> Done<'a> {
     }
 
     fn stored(&self, step: &str, output: &str, field: Option<&str>) -> Result<Value, StepError> {
+        if let Some(value) = self.loose.borrow().get(&(step.to_string(), output.to_string())) {
+            let part = |field: &str| {
+                let parts = codec::parts(value).into_iter();
+                parts.filter(|(name, _)| name.as_deref() == Some(field)).map(|(_, part)| part).next()
+            };
+            return match field {
+                None => Ok(value.clone()),
+                Some(field) => part(field).ok_or_else(|| {
+                    StepError::internal(format!("`{step}.{output}` has no `{field}`"))
+                }),
+            };
+        }
         let record = self.output(step, output)?;
         let parts: Vec<_> = match field {
             Some(field) => record.part(field).into_iter().collect(),
@@ -392,7 +407,7 @@ fn step(
     warnings: &mut Vec<(String, String)>,
     key: &mut Option<Digest>,
 ) -> Result<Made, StepError> {
-    let document = document_of(session, node, done)?.map_err(of_key)?;
+    let document = document_of(session, node, done, None)?.map_err(of_key)?;
     let address = document.key();
     *key = Some(address);
     let name = node.name.as_str();
@@ -555,10 +570,12 @@ fn of_key(error: KeyError) -> StepError {
     }
 }
 
+/// `unmade`: what stands for inputs that have not been made, if that is no error.
 fn document_of(
     session: &Session,
     node: &Node,
     done: &Done,
+    unmade: Option<Digest>,
 ) -> Result<Result<Document, KeyError>, StepError> {
     let externals = match node.step.externals(session.probe) {
         Ok(externals) => externals,
@@ -567,7 +584,7 @@ fn document_of(
     // Looking up a derived output can fail: that failure is not a missing input.
     let failed: RefCell<Option<StepError>> = RefCell::new(None);
     let carried = |port: &PortRef| match done.carried(port) {
-        Ok(digest) => digest,
+        Ok(digest) => digest.or(unmade),
         Err(error) => {
             *failed.borrow_mut() = Some(error);
             None
@@ -580,6 +597,53 @@ fn document_of(
         Some(error) => Err(error),
         None => Ok(document),
     }
+}
+
+/// Why steps could not be done in memory.
+pub enum Loose {
+    /// A step that they need has no result in the store.
+    Unmade(String),
+    Failed { step: String, error: StepError },
+}
+
+/// Runs `steps` without keeping anything; whatever else they need must be in the store. Gives the
+/// main output of the last of them.
+pub fn loose(session: &Session, steps: &[&str], sink: &mut dyn Sink) -> Result<Value, Loose> {
+    let done = Done::new(session);
+    let mut last = None;
+    for node in session.steps.iter().filter_map(|at| session.graph.nodes.get(*at)) {
+        let failed = |error| Loose::Failed { step: node.name.clone(), error };
+        if !steps.contains(&node.name.as_str()) {
+            let document = document_of(session, node, &done, None).map_err(failed)?;
+            let key = document.map_err(of_key).map_err(failed)?.key();
+            let Lookup::Hit(record) = session.store.lookup(key) else {
+                return Err(Loose::Unmade(node.name.clone()));
+            };
+            done.records.borrow_mut().insert(node.name.clone(), *record);
+            continue;
+        }
+        let scratch = tempfile::tempdir()
+            .map_err(|error| failed(io_error(&std::env::temp_dir(), &error)))?;
+        let mut listener =
+            Listener { step: &node.name, sink: &mut *sink, stop: session.stop, warnings: Vec::new() };
+        let mut cx = RunCx {
+            quick: session.quick,
+            inputs: &done,
+            control: &mut listener,
+            probe: session.probe,
+            scratch: scratch.path(),
+        };
+        for (output, value) in node.step.run(&mut cx).map_err(failed)? {
+            if node.kind.outputs.first().is_some_and(|main| main.name == output) {
+                last = Some(value.clone());
+            }
+            done.loose.borrow_mut().insert((node.name.clone(), output.to_string()), value);
+        }
+    }
+    last.ok_or_else(|| Loose::Failed {
+        step: steps.last().map(|step| (*step).to_string()).unwrap_or_default(),
+        error: StepError::internal("nothing was made"),
+    })
 }
 
 /// What would happen to a step.
@@ -606,7 +670,8 @@ pub struct Planned {
     pub name: String,
     pub kind: &'static str,
     pub prospect: Prospect,
-    /// What it would be computed from, where that is known by now.
+    /// What it would be computed from. Where the step depends on others, the inputs in it stand for
+    /// nothing yet.
     pub document: Option<Document>,
     pub record: Option<Record>,
     /// Steps upstream that decide.
@@ -635,8 +700,11 @@ pub fn plan(session: &Session) -> Result<Vec<Planned>, StepError> {
                 entry.waits_for.push(step.to_string());
             }
         }
-        if entry.waits_for.is_empty() {
-            match document_of(session, node, &done)? {
+        if !entry.waits_for.is_empty() {
+            let unmade = Some(Digest::of(b"unmade"));
+            entry.document = document_of(session, node, &done, unmade)?.ok();
+        } else {
+            match document_of(session, node, &done, None)? {
                 Ok(document) => {
                     let key = document.key();
                     entry.document = Some(document);
