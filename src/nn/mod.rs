@@ -28,4 +28,4 @@ pub use ops::dropout::{DropoutAt, TokenPlace};
 pub use ragged::Offsets;
 pub(crate) use real::Real;
 pub use store::{Parameter, Parameters};
-pub use weight::{Weight, without_gradients};
+pub use weight::Weight;

@@ -9,7 +9,7 @@ use super::{Real, vector};
 /// Rows that one partial sum of a reduction over rows covers.
 pub const ROWS_PER_SUM: usize = 256;
 /// Elements of one piece of work of an elementwise kernel.
-const ELEMENTS_PER_PIECE: usize = 16_384;
+pub const ELEMENTS_PER_PIECE: usize = 16_384;
 
 /// How many rows of `columns` elements make one piece of work.
 pub fn rows_per_piece(columns: usize) -> usize {

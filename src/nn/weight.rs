@@ -1,6 +1,5 @@
 //! A weight: its tensor, whether it trains, and the buffer that its gradient is added to.
 
-use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -45,23 +44,6 @@ enum State {
     Rows(Vec<u32>),
 }
 
-thread_local! {
-    static RECORDING: Cell<bool> = const { Cell::new(true) };
-}
-
-/// Runs `f` with every weight outside of the graph, so that evaluation keeps no activations. Concerns
-/// the calling thread.
-pub fn without_gradients<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            RECORDING.set(self.0);
-        }
-    }
-    let _restore = Restore(RECORDING.replace(false));
-    f()
-}
-
 impl Weight {
     /// Copies `tensor` into a weight of its own. f32 or f64.
     pub fn new(tensor: &Tensor, trainable: bool) -> Result<Self> {
@@ -82,10 +64,7 @@ impl Weight {
 
     /// What reference paths read: the variable if it trains, else its values outside of the graph.
     pub fn tensor(&self) -> &Tensor {
-        match self.is_trainable() && RECORDING.get() {
-            true => self.0.var.as_tensor(),
-            false => &self.0.detached,
-        }
+        if self.is_trainable() { self.0.var.as_tensor() } else { &self.0.detached }
     }
 
     pub fn is_trainable(&self) -> bool {
@@ -321,17 +300,6 @@ mod tests {
         weight.contribute_rows::<f32>(&[1], add_to_last).unwrap();
         weight.add_gradient(&ones).unwrap();
         assert_eq!(gradient(&weight), Some(vec![vec![1.0, 1.0], vec![6.0, 6.0]]));
-    }
-
-    #[test]
-    fn nothing_is_recorded_without_gradients() {
-        let weight = weight();
-        let forward = || crate::nn::ops::linear::linear(weight.tensor(), &weight, None).unwrap();
-        assert!(forward().track_op());
-        let nested = || without_gradients(|| without_gradients(forward).track_op());
-        assert!(!nested() && !without_gradients(forward).track_op());
-        assert!(forward().track_op());
-        assert!(weight.is_trainable());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use super::tensor::{Slice, by_dtype, output, read};
 use crate::nn::Real;
 use crate::nn::parallel::{map, map2};
-use crate::nn::vector::{each_with, each_with2, simd};
+use crate::nn::vector::{each_with, simd};
 
 /// An elementwise function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,26 +93,26 @@ pub(crate) fn forward<T: Real>(function: Activation, x: &[T], out: &mut [T]) {
     );
 }
 
-/// `out = gradient · f′(x)`, vectorised.
+/// `gradient *= f′(x)`, vectorised.
 #[inline(always)]
-pub(crate) fn backward<T: Real>(function: Activation, x: &[T], gradient: &[T], out: &mut [T]) {
+pub(crate) fn backward<T: Real>(function: Activation, x: &[T], gradient: &mut [T]) {
     simd(
         #[inline(always)]
         || match function {
-            Activation::Gelu => each_with2(out, x, gradient, |_, x, g| g * gelu_slope(x)),
-            Activation::GeluTanh => each_with2(out, x, gradient, |_, x, g| g * gelu_tanh_slope(x)),
+            Activation::Gelu => each_with(gradient, x, |g, x| g * gelu_slope(x)),
+            Activation::GeluTanh => each_with(gradient, x, |g, x| g * gelu_tanh_slope(x)),
             Activation::Relu => {
-                each_with2(out, x, gradient, |_, x, g| if x > T::ZERO { g } else { T::ZERO })
+                each_with(gradient, x, |g, x| if x > T::ZERO { g } else { T::ZERO })
             }
-            Activation::Silu => each_with2(out, x, gradient, |_, x, g| {
+            Activation::Silu => each_with(gradient, x, |g, x| {
                 let sigmoid = T::ONE / (T::ONE + (-x).exp());
                 g * (sigmoid * (T::ONE + x * (T::ONE - sigmoid)))
             }),
-            Activation::Tanh => each_with2(out, x, gradient, |_, x, g| {
+            Activation::Tanh => each_with(gradient, x, |g, x| {
                 let y = x.tanh();
                 g * (T::ONE - y * y)
             }),
-            Activation::Identity => out.copy_from_slice(gradient),
+            Activation::Identity => {}
         },
     );
 }
@@ -164,7 +164,8 @@ impl CustomOp1 for Elementwise {
         let out = by_dtype!(x, T => {
             let (x_slice, gradient) = (Slice::<T>::new(x)?, Slice::<T>::new(&gradient)?);
             let out = map2(x_slice.get(), gradient.get(), |x, g, out| {
-                backward(self.function, x, g, out);
+                out.copy_from_slice(g);
+                backward(self.function, x, out);
             });
             Tensor::from_vec(out, x.shape(), x.device())
         });

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::tensor::{Slice, anchor, by_dtype, output, read};
-use crate::nn::parallel::{sum_rows, written};
+use crate::nn::parallel::{for_rows, rows_per_piece, sum_rows, written};
 use crate::nn::product::{Matrix, product};
 use crate::nn::vector::{each_with, simd};
 use crate::nn::{Real, Weight};
@@ -13,7 +13,14 @@ use crate::nn::{Real, Weight};
 /// Computes no gradient for a frozen weight. The gradient of the bias sums chunks of 256 rows, in
 /// order.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-    let (_, inputs) = x.dims2()?;
+    check(x.dim(1)?, weight, bias)?;
+    let op = Linear { weight: weight.clone(), bias: bias.cloned() };
+    let anchor = anchor(x, std::iter::once(weight).chain(bias));
+    x.contiguous()?.apply_op2(&anchor, op)
+}
+
+/// Fails if `weight` does not take `inputs` columns or `bias` does not fit it; returns its outputs.
+pub(super) fn check(inputs: usize, weight: &Weight, bias: Option<&Weight>) -> Result<usize> {
     let (outputs, expected) = weight.dims2()?;
     if inputs != expected {
         bail!("linear: x has {inputs} columns, the weight takes {expected}")
@@ -23,9 +30,7 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tens
     {
         bail!("linear: a bias of shape {:?} for {outputs} outputs", bias.dims())
     }
-    let op = Linear { weight: weight.clone(), bias: bias.cloned() };
-    let anchor = anchor(x, std::iter::once(weight).chain(bias));
-    x.contiguous()?.apply_op2(&anchor, op)
+    Ok(outputs)
 }
 
 /// [`linear`] of candle's primitives.
@@ -34,67 +39,88 @@ pub fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<T
     bias.map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
 }
 
+/// x Wᵀ + b of `[rows, in]`, as `[rows, out]`.
+pub(super) fn forward<T: Real>(
+    x: &[T],
+    rows: usize,
+    weight: &Weight,
+    bias: Option<&Weight>,
+) -> Result<Vec<T>> {
+    let (outputs, inputs) = weight.dims2()?;
+    let weight = Slice::<T>::new(weight)?;
+    let bias = bias.map(|bias| Slice::<T>::new(bias)).transpose()?;
+    Ok(written(rows * outputs, |out| {
+        if let Some(bias) = &bias {
+            let bias = bias.get();
+            for_rows(out, outputs, rows_per_piece(outputs), |_, out| {
+                for row in out.chunks_exact_mut(outputs.max(1)) {
+                    row.copy_from_slice(bias);
+                }
+            });
+        }
+        let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
+        product(out, outputs, Matrix::new(x, rows, inputs), weight, T::ONE, bias.is_some());
+    }))
+}
+
+/// Adds to the gradients of a weight and a bias that train: dyᵀ x and the sum of dy over rows.
+pub(super) fn weight_gradients<T: Real>(
+    x: &[T],
+    dy: &[T],
+    rows: usize,
+    weight: &Weight,
+    bias: Option<&Weight>,
+) -> Result<()> {
+    let (outputs, inputs) = weight.dims2()?;
+    if let Some(bias) = bias
+        && bias.is_trainable()
+    {
+        bias.contribute::<T>(|sum, is_first| {
+            sum_rows(rows, outputs, sum, is_first, |range, sums| {
+                simd(
+                    #[inline(always)]
+                    || {
+                        for row in range {
+                            let dy = &dy[row * outputs..][..outputs];
+                            each_with(sums, dy, |sum, value| sum + value);
+                        }
+                    },
+                );
+            });
+        })?;
+    }
+    if weight.is_trainable() {
+        let (x, dy) = (Matrix::new(x, rows, inputs), Matrix::new(dy, rows, outputs));
+        weight.contribute::<T>(|sum, is_first| {
+            product(sum, inputs, dy.transposed(), x, T::ONE, !is_first);
+        })?;
+    }
+    Ok(())
+}
+
+/// dy W, `[rows, in]`.
+pub(super) fn input_gradient<T: Real>(dy: &[T], rows: usize, weight: &Weight) -> Result<Vec<T>> {
+    let (outputs, inputs) = weight.dims2()?;
+    let weight = Slice::<T>::new(weight)?;
+    let (dy, weight) = (Matrix::new(dy, rows, outputs), Matrix::new(weight.get(), outputs, inputs));
+    Ok(written(rows * inputs, |out| product(out, inputs, dy, weight, T::ONE, false)))
+}
+
 struct Linear {
     weight: Weight,
     bias: Option<Weight>,
 }
 
 impl Linear {
-    fn forward<T: Real>(&self, x: &[T]) -> Result<Vec<T>> {
-        let (outputs, inputs) = self.weight.dims2()?;
-        let rows = x.len() / inputs.max(1);
-        let weight = Slice::<T>::new(&self.weight)?;
-        let bias = self.bias.as_deref().map(Slice::<T>::new).transpose()?;
-        Ok(written(rows * outputs, |out| {
-            if let Some(bias) = &bias {
-                let bias = bias.get();
-                out.chunks_exact_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(bias));
-            }
-            let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
-            product(out, outputs, Matrix::new(x, rows, inputs), weight, T::ONE, bias.is_some());
-        }))
-    }
-
     fn backward<T: Real>(&self, x: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (outputs, inputs) = self.weight.dims2()?;
-        let (rows, _) = gradient.dims2()?;
-        let gradient_slice = Slice::<T>::new(gradient)?;
-        let gradient = gradient_slice.get();
-        let dy = Matrix::new(gradient, rows, outputs);
-        if let Some(bias) = &self.bias
-            && bias.is_trainable()
-        {
-            bias.contribute::<T>(|sum, is_first| {
-                sum_rows(rows, outputs, sum, is_first, |range, sums| {
-                    simd(
-                        #[inline(always)]
-                        || {
-                            for row in range {
-                                each_with(
-                                    sums,
-                                    &gradient[row * outputs..][..outputs],
-                                    |sum, value| sum + value,
-                                );
-                            }
-                        },
-                    );
-                });
-            })?;
-        }
-        if self.weight.is_trainable() {
-            let x = Slice::<T>::new(x)?;
-            let x = Matrix::new(x.get(), rows, inputs);
-            self.weight.contribute::<T>(|sum, is_first| {
-                product(sum, inputs, dy.transposed(), x, T::ONE, !is_first);
-            })?;
-        }
+        let (rows, _) = x.dims2()?;
+        let (x_values, dy) = (Slice::<T>::new(x)?, Slice::<T>::new(gradient)?);
+        weight_gradients(x_values.get(), dy.get(), rows, &self.weight, self.bias.as_ref())?;
         if !x.track_op() {
             return Ok(None);
         }
-        let weight = Slice::<T>::new(&self.weight)?;
-        let weight = Matrix::new(weight.get(), outputs, inputs);
-        let dx = written(rows * inputs, |out| product(out, inputs, dy, weight, T::ONE, false));
-        Tensor::from_vec(dx, (rows, inputs), x.device()).map(Some)
+        let dx = input_gradient(dy.get(), rows, &self.weight)?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
     }
 }
 
@@ -111,7 +137,9 @@ impl CustomOp2 for Linear {
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = (layout.dims()[0], self.weight.dim(0)?);
-        by_dtype!(x, T => output(self.forward::<T>(read(x, layout)?)?, shape))
+        by_dtype!(x, T => {
+            output(forward::<T>(read(x, layout)?, shape.0, &self.weight, self.bias.as_ref())?, shape)
+        })
     }
 
     fn bwd(

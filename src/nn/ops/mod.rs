@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod attention;
 pub mod dropout;
 pub mod embedding;
+pub mod feed_forward;
 pub mod layer_norm;
 pub mod linear;
 pub mod loss;
