@@ -28,7 +28,14 @@ pub trait Probe {
 
     /// The files of a repository on a model hub that are in the local cache, or fetched now; small
     /// files only (`config.json`, tokenizer) unless `weights`.
-    fn snapshot(&self, repo: &str, revision: &str, weights: bool) -> Result<PathBuf, Missing>;
+    /// `token`: the environment variable of a credential, where the program names one.
+    fn snapshot(
+        &self,
+        repo: &str,
+        revision: &str,
+        token: Option<&str>,
+        weights: bool,
+    ) -> Result<PathBuf, Missing>;
 }
 
 /// Where relative paths are sought behind the program's folder.

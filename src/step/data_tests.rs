@@ -29,7 +29,7 @@ impl Probe for Folder {
     fn header(&self, path: &Path, options: &ReadOptions) -> Result<Arc<Header>, DataError> {
         header(&SourceFile::from(path.to_path_buf()), options).map(Arc::new)
     }
-    fn snapshot(&self, repo: &str, _: &str, _: bool) -> Result<PathBuf, Missing> {
+    fn snapshot(&self, repo: &str, _: &str, _: Option<&str>, _: bool) -> Result<PathBuf, Missing> {
         Err(Missing { message: format!("no hub for {repo}"), help: None })
     }
 }

@@ -81,14 +81,14 @@ pub(super) fn check_model(
 ) -> Option<PredictionsShape> {
     let Some(head) = &model.head else {
         let diag = cx
-            .diag(Code::E0505, "model", format!("the model `{}` has no head", model.name))
+            .diag(Code::E0503, "model", format!("the model `{}` has no head", model.name))
             .help("`load-model` gives it one: `head = sequence_classification`");
         cx.push(diag);
         return None;
     };
     if model.undrawn {
         let message = format!("tensors of the model `{}` have no values yet", model.name);
-        let diag = cx.diag(Code::E0505, "model", message).help(
+        let diag = cx.diag(Code::E0504, "model", message).help(
             "the head is drawn by the first `train`; the trained model can be named here instead",
         );
         cx.push(diag);

@@ -61,7 +61,7 @@ impl Step for Save {
                 if let Some(model) = cx.shape(port).filter(|model| model.undrawn) {
                     let message = format!("tensors of the model `{}` have no values yet", model.name);
                     let diag = cx
-                        .diag(Code::E0505, "model", message)
+                        .diag(Code::E0504, "model", message)
                         .help("the head is drawn by the first `train`; the trained model can be named here instead");
                     cx.push(diag);
                 }

@@ -46,8 +46,12 @@ enum Reader {
 
 /// Reads `config.json` of a folder.
 pub fn read_config(folder: &Path) -> Result<Config> {
-    let path = folder.join("config.json");
-    Config::parse(&read_file(&path)?).map_err(|error| error.in_file(&path))
+    read_config_file(&folder.join("config.json"))
+}
+
+/// Reads a config that stands alone.
+pub fn read_config_file(path: &Path) -> Result<Config> {
+    Config::parse(&read_file(path)?).map_err(|error| error.in_file(path))
 }
 
 /// The file that holds a folder's weights, or the index of its shards.
