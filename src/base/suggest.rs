@@ -4,7 +4,8 @@
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let wanted = plain(word);
-    let allowed = (wanted.chars().count() / 3).max(1);
+    let length = wanted.chars().count();
+    let allowed = (length / 3).max(1).min(length.saturating_sub(1));
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
@@ -32,5 +33,6 @@ mod tests {
         assert_eq!(nearest("learing_rate", ["learning_rate", "batch"]), Some("learning_rate"));
         assert_eq!(nearest("load_data", ["load-data"]), Some("load-data"));
         assert_eq!(nearest("zzz", ["learning_rate", "batch"]), None);
+        assert_eq!(nearest("x", ["f", "g"]), None);
     }
 }

@@ -152,7 +152,10 @@ fn draft<'a>(
                 let fix = step.insert_argument(&format!("{} = {example}", decl.name));
                 diag.fix(fix.span, fix.replacement)
             }
-            None => diag.help(format!("for instance `{} = {}`", decl.name, refine::sketch(&decl.ty))),
+            None => match &decl.ty {
+                Type::Port(wanted) => diag.help(format!("no step above it makes {}", wanted.describe())),
+                ty => diag.help(format!("for instance `{} = {}`", decl.name, refine::sketch(ty))),
+            },
         });
     });
     for (name, value) in args.iter_mut().flatten() {
@@ -499,13 +502,19 @@ fn one_place_each(drafts: &[Draft], built: &[Option<Box<dyn AnyStep>>], diags: &
         let span = draft.written.get("to").map_or(draft.step.name.span, |written| written.at);
         match taken.get(&plain) {
             Some(first) => {
-                let other = Bound::Text(format!("{}_{}", to.trim_end_matches('/'), draft.step.name.value));
+                let (folder, file) = plain.rsplit_once('/').map_or(("", plain.as_str()), |parts| parts);
+                let (stem, extension) = file.rsplit_once('.').map_or((file, ""), |parts| parts);
+                let mut other = folder.to_string();
+                other.extend((!folder.is_empty() || plain.starts_with('/')).then_some('/'));
+                other += &format!("{stem}_{}", draft.step.name.value);
+                other.extend((!extension.is_empty()).then_some('.'));
+                other += extension;
                 diags.push(
                     Diag::new(Code::E0306, span, format!("two steps write to `{plain}`"))
                         .here("the second one")
                         .also(*first, "the first one")
                         .help("each needs a place of its own")
-                        .fix(span, other.to_string()),
+                        .fix(span, Bound::Text(other).to_string()),
                 );
             }
             None => {
@@ -526,7 +535,12 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
             step.args.iter().for_each(|arg| first_words(&arg.value, &mut words));
         }
     }
-    let damaged = ast.steps().any(|step| step.damaged) || !ast.unread.is_empty();
+    // A name that was misspelt where it is used would be reported twice.
+    let misread = diags.iter().any(|diag| {
+        let code = diag.code.as_str();
+        code.starts_with("E03") || matches!(diag.code, Code::E0105 | Code::E0204 | Code::E0206)
+    });
+    let damaged = misread || ast.steps().any(|step| step.damaged) || !ast.unread.is_empty();
     for draft in drafts {
         let name = draft.step.name.value.as_str();
         if !draft.kind.shows() && !referred.contains(name) && !words.contains(name) && !damaged {

@@ -50,7 +50,7 @@ pub fn wrong_form(binder: &Binder, expr: &Expr, ty: &Type, at: &At) -> Diag {
             Type::Int { .. } | Type::Float { .. } | Type::Share { .. } | Type::Quantity { .. },
             ExprKind::String(inner),
         ) => match crate::syntax::parse_value(place.source, inner) {
-            Ok(value) if fits_form(&value, ty, &Names::default()) => {
+            Ok(value) if admits(binder, &value, ty) => {
                 plain.help("numbers stand without quotation marks").fix(place, inner.trim())
             }
             _ => plain,
@@ -118,6 +118,12 @@ pub fn wrong_form(binder: &Binder, expr: &Expr, ty: &Type, at: &At) -> Diag {
         }
         _ => plain,
     }
+}
+
+/// Whether a value is right for a type in every respect.
+fn admits(binder: &Binder, value: &Expr, ty: &Type) -> bool {
+    let mut trial = Binder::new(binder.sources, binder.names, binder.step);
+    trial.bind(value, ty, &At::named("")).is_some()
 }
 
 fn with_bool(diag: Diag, place: Span, word: &str) -> Diag {

@@ -1,5 +1,6 @@
 //! Types of arguments. A type describes which values fit; `plan::bind` decides whether one does.
 
+use super::bound::number;
 use super::{PortType, VariantSet};
 
 /// A dimension: `3 epochs`, `2_000 updates`, `4_096 tokens`, `32` rows.
@@ -104,8 +105,8 @@ impl Type {
                 format!("{}{}", forms.join(" or "), limits(*min, *max))
             }
             Type::Scalar => "a number, a boolean or a string".into(),
-            Type::List(item) => format!("a list of {}", item.describe()),
-            Type::Map(item) => format!("a map `{{ name = … }}` of {}", item.describe()),
+            Type::List(item) => format!("a list `[…]`, in it {}", item.describe()),
+            Type::Map(item) => format!("a map `{{ name = … }}`, in it {}", item.describe()),
             Type::Variant(set) => set.describe(),
             Type::OneOf(types) => {
                 let all: Vec<String> = types.iter().map(Type::describe).collect();
@@ -123,9 +124,9 @@ fn limits(min: f64, max: f64) -> String {
     let whole = |value: f64| value <= -9e15 || value >= 9e15 || value.is_infinite();
     match (whole(min), whole(max)) {
         (true, true) => String::new(),
-        (false, true) => format!(" of at least {min}"),
-        (true, false) => format!(" of at most {max}"),
-        (false, false) => format!(" from {min} to {max}"),
+        (false, true) => format!(" of at least {}", number(min)),
+        (true, false) => format!(" of at most {}", number(max)),
+        (false, false) => format!(" from {} to {}", number(min), number(max)),
     }
 }
 
