@@ -93,7 +93,8 @@ impl Draft {
     /// The part under `range`, which lies within the text and on the borders of characters.
     pub fn part(&self, range: Range<usize>) -> Draft {
         let text = self.text.get(range.clone()).unwrap_or("").to_string();
-        let first = self.segments.partition_point(|segment| segment.start <= range.start).max(1) - 1;
+        let first =
+            self.segments.partition_point(|segment| segment.start <= range.start).max(1) - 1;
         let mut segments = Vec::new();
         for segment in self.segments.iter().skip(first) {
             if segment.start >= range.end && !segments.is_empty() {
@@ -107,10 +108,7 @@ impl Draft {
 
     pub fn apply(&mut self, edit: &Edit) {
         let Range { start, end } = edit.range;
-        if start > end
-            || !self.text.is_char_boundary(start)
-            || !self.text.is_char_boundary(end)
-        {
+        if start > end || !self.text.is_char_boundary(start) || !self.text.is_char_boundary(end) {
             return;
         }
         let (origin, origin_end) = (self.origin(start), self.origin_end(end));
@@ -119,7 +117,8 @@ impl Draft {
         for segment in &self.segments {
             if segment.start < start {
                 let inside = start - segment.start;
-                let length = if segment.put_in { segment.length } else { segment.length.min(inside) };
+                let length =
+                    if segment.put_in { segment.length } else { segment.length.min(inside) };
                 segments.push(Segment { length, ..*segment });
             }
         }

@@ -89,13 +89,13 @@ pub fn indent(text: &str, at: usize) -> usize {
 /// `beyond` describes what comes behind the text, for a block that is still open there.
 pub fn first(text: &str, beyond: &str) -> Option<Finding> {
     let tokens = significant(&lex(text));
-    string(text, &tokens)
-        .or_else(|| bracket(text, &tokens, beyond, false))
-        .map(|fault| match fault.code {
-            // A piece that does not balance is read again, this time with an eye on its lines.
-            Code::E0002 => bracket(text, &tokens, beyond, true).unwrap_or(fault),
-            _ => fault,
-        })
+    string(text, &tokens).or_else(|| bracket(text, &tokens, beyond, false)).map(|fault| match fault
+        .code
+    {
+        // A piece that does not balance is read again, this time with an eye on its lines.
+        Code::E0002 => bracket(text, &tokens, beyond, true).unwrap_or(fault),
+        _ => fault,
+    })
 }
 
 /// The place of the bracket that is one too deep.
@@ -120,8 +120,7 @@ pub fn nesting(text: &str, tokens: &[Token]) -> Option<Finding> {
 }
 
 fn string(text: &str, tokens: &[Token]) -> Option<Finding> {
-    let (index, token) =
-        tokens.iter().enumerate().find(|(_, token)| token.is_unclosed_string())?;
+    let (index, token) = tokens.iter().enumerate().find(|(_, token)| token.is_unclosed_string())?;
     if matches!(token.kind, TokenKind::Triple { .. }) {
         let mark = token.start..token.start + 3;
         return Some(

@@ -10,11 +10,17 @@ pub enum TokenKind {
     /// Begins with a digit; may be misspelt (`3epochs`).
     Number,
     /// `"…"`. What is not closed ends with its line.
-    Plain { closed: bool },
+    Plain {
+        closed: bool,
+    },
     /// `r"…"`
-    Raw { closed: bool },
+    Raw {
+        closed: bool,
+    },
     /// `"""…"""`
-    Triple { closed: bool },
+    Triple {
+        closed: bool,
+    },
     Open,
     Close,
     /// `=`, `==`, `..`, `,` and the like.
@@ -149,18 +155,13 @@ impl Lexer<'_> {
             '{' | '[' | '(' => (TokenKind::Open, 1),
             '}' | ']' | ')' => (TokenKind::Close, 1),
             _ if first.is_ascii_digit() => (TokenKind::Number, number(rest)),
-            _ if is_word_char(first) => {
-                (TokenKind::Word, rest.find(|c| !is_word_char(c)).unwrap_or(rest.len()))
-            }
             // Names of columns may have letters of any language; elsewhere the grammar refuses them.
-            _ if first.is_alphabetic() => (
-                TokenKind::Word,
-                rest.find(|c: char| !(c.is_alphabetic() || is_word_char(c))).unwrap_or(rest.len()),
-            ),
-            _ if ["==", "!=", "<=", ">=", ".."].contains(&two) => (TokenKind::Sign, 2),
-            '=' | '<' | '>' | '+' | '-' | '*' | '/' | ',' | ':' | '.' | '%' => {
-                (TokenKind::Sign, 1)
+            _ if first.is_alphabetic() || first == '_' => {
+                let other = |c: char| !(c.is_alphabetic() || is_word_char(c));
+                (TokenKind::Word, rest.find(other).unwrap_or(rest.len()))
             }
+            _ if ["==", "!=", "<=", ">=", ".."].contains(&two) => (TokenKind::Sign, 2),
+            '=' | '<' | '>' | '+' | '-' | '*' | '/' | ',' | ':' | '.' | '%' => (TokenKind::Sign, 1),
             _ => (TokenKind::Stray, first.len_utf8()),
         })
     }
@@ -250,6 +251,7 @@ mod tests {
     fn strings_end_where_the_grammar_ends_them() {
         use TokenKind::*;
         assert_eq!(kinds(r#""a\"b""#), [(r#""a\"b""#, Plain { closed: true })]);
+        assert_eq!(kinds(".größe"), [(".", Sign), ("größe", Word)]);
         assert_eq!(kinds(r#"r"a\""#), [(r#"r"a\""#, Raw { closed: true })]);
         assert_eq!(
             kinds("\"\"\"a\n\"b\"\n\"\"\""),

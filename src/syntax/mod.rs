@@ -12,6 +12,8 @@ mod meaning;
 mod parse;
 mod split;
 mod steps;
+mod text;
+mod values;
 
 pub use ast::Ast;
 pub use format::format;

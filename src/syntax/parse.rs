@@ -47,6 +47,7 @@ pub fn parse(source: SourceId, text: &str) -> (Ast, Vec<Diag>) {
 }
 
 /// Reads one value: `--set name=value`, a scalar of a parameter file.
+#[expect(clippy::result_large_err, reason = "a diagnostic is made once and then shown")]
 pub fn parse_value(source: SourceId, text: &str) -> Result<Expr, Diag> {
     let draft = Draft::new(text, 0);
     let tokens = significant(&lex(text));
@@ -159,7 +160,8 @@ impl Reader<'_> {
             Shape::Other | Shape::LikeParam => self.no_item(place),
             _ => {
                 if misplaced && let Some(token) = place.tokens.first() {
-                    let message = format!("`{}` begins an item behind another", token.text(self.text));
+                    let message =
+                        format!("`{}` begins an item behind another", token.text(self.text));
                     let finding = Finding::new(Code::E0009, token.range(), message)
                         .here("an item begins on a line of its own")
                         .edit(Edit::insert(token.start, "\n"));
@@ -197,7 +199,8 @@ impl Reader<'_> {
     fn edition(&mut self, tokens: &[Token], pieces: &[Piece]) {
         let line = format!("ftp {EDITION}");
         let mut editions = pieces.iter().filter(|piece| piece.shape == Shape::Edition);
-        let start = if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+        let start =
+            if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
         let Some(first) = editions.next() else {
             let place = tokens.first().map_or(start..start, Token::range);
             let finding = Finding::new(Code::E0006, place, format!("the line `{line}` is missing"))
@@ -213,9 +216,10 @@ impl Reader<'_> {
         let whole = place(words);
         if first.tokens.start != 0 {
             let other = tokens.first().map_or(0..0, Token::range);
-            let finding = Finding::new(Code::E0006, whole.clone(), "the edition line is not the first")
-                .also(other, "this stands before it")
-                .help(format!("`{line}` stands before everything but comments"));
+            let finding =
+                Finding::new(Code::E0006, whole.clone(), "the edition line is not the first")
+                    .also(other, "this stands before it")
+                    .help(format!("`{line}` stands before everything but comments"));
             self.report(&finding);
         }
         let number = words.get(1).map(|token| token.text(self.text)).unwrap_or("");
@@ -241,7 +245,10 @@ impl Reader<'_> {
                 }
             }
             Err(_) => {
-                let message = format!("`{}` is no edition line", shown(self.text.get(whole.clone()).unwrap_or("")));
+                let message = format!(
+                    "`{}` is no edition line",
+                    shown(self.text.get(whole.clone()).unwrap_or(""))
+                );
                 let finding = Finding::new(Code::E0006, whole.clone(), message)
                     .here(format!("`{line}` is expected"))
                     .edit(Edit::replace(whole.clone(), line.clone()));
@@ -262,9 +269,10 @@ impl Reader<'_> {
         let (Some(first), Some(last)) = (place.tokens.first(), place.tokens.last()) else { return };
         let range = first.start..last.end;
         let signs = self.text.get(range.clone()).unwrap_or("");
-        let finding = Finding::new(Code::E0002, range.clone(), format!("this `{signs}` closes nothing"))
-            .here("no bracket is open here")
-            .edit(Edit::delete(range));
+        let finding =
+            Finding::new(Code::E0002, range.clone(), format!("this `{signs}` closes nothing"))
+                .here("no bracket is open here")
+                .edit(Edit::delete(range));
         self.report(&finding);
     }
 
@@ -273,7 +281,9 @@ impl Reader<'_> {
         let Some(word) = place.tokens.first() else { return };
         let text = word.text(self.text);
         let named = match text {
-            "import" => place.tokens.iter().position(|token| token.text(self.text) == "as").map(|at| at + 1),
+            "import" => {
+                place.tokens.iter().position(|token| token.text(self.text) == "as").map(|at| at + 1)
+            }
             "use" => Some(2),
             "expect" => None,
             _ => Some(1),
@@ -320,9 +330,10 @@ impl Reader<'_> {
         let line = shown(self.text.get(first.start..).unwrap_or(""));
         let known = ["param", "secret", "seed", "ftp"].into_iter().chain(LATER);
         let near = suggest::nearest(word, known).filter(|near| *near != word);
-        let mut finding = Finding::new(Code::E0101, first.range(), format!("`{line}` begins no item"))
-            .here("not the beginning of an item")
-            .help("items are `param`, `secret`, `seed` and steps `kind name { … }`");
+        let mut finding =
+            Finding::new(Code::E0101, first.range(), format!("`{line}` begins no item"))
+                .here("not the beginning of an item")
+                .help("items are `param`, `secret`, `seed` and steps `kind name { … }`");
         if next == "=" {
             finding.message = format!("`{word} = …` stands outside of every step");
             finding.here = "an argument belongs between the braces of a step".to_string();
@@ -412,7 +423,9 @@ impl Reader<'_> {
                         helped = Some((edit, trial, true));
                         break;
                     }
-                    Err(next) if helped.is_none() && trial.origin(next.at) > draft.origin(stop.at) => {
+                    Err(next)
+                        if helped.is_none() && trial.origin(next.at) > draft.origin(stop.at) =>
+                    {
                         helped = Some((edit, trial, false));
                     }
                     Err(_) => {}
@@ -455,12 +468,8 @@ impl Reader<'_> {
             return self.unread(name);
         }
         let Ok(pair) = recognise(rule, draft.text()) else { return };
-        let mut builder = Builder {
-            source: self.source,
-            draft: &draft,
-            docs: self.docs,
-            diags: &mut self.diags,
-        };
+        let mut builder =
+            Builder { source: self.source, draft: &draft, docs: self.docs, diags: &mut self.diags };
         let item = match place.shape {
             Shape::Param => builder.param(pair).map(Item::Param),
             Shape::Secret => builder.secret(pair).map(Item::Secret),

@@ -153,7 +153,9 @@ impl Splitter<'_> {
                 _ => {}
             }
         }
-        if (self.is_name(at + 1) && self.word(at + 2) == ":") || (next == ":" && self.is_name(at + 2)) {
+        if (self.is_name(at + 1) && self.word(at + 2) == ":")
+            || (next == ":" && self.is_name(at + 2))
+        {
             return Shape::LikeParam;
         }
         let line = (at + 1..self.tokens.len()).take_while(|index| !self.is_line_start(*index));
@@ -184,16 +186,13 @@ impl Splitter<'_> {
 
     /// May begin an item, at a place outside of every bracket.
     fn is_likely(&self, at: usize) -> bool {
-        self.is_line_start(at)
-            && !matches!(self.shape(at), Shape::Other | Shape::StrayClose)
+        self.is_line_start(at) && !matches!(self.shape(at), Shape::Other | Shape::StrayClose)
     }
 
     fn end(&self, at: usize, shape: Shape) -> usize {
         match shape {
             Shape::Edition => self.end_of_line(at),
-            Shape::Param | Shape::Secret | Shape::Seed | Shape::LikeParam => {
-                self.end_of_values(at)
-            }
+            Shape::Param | Shape::Secret | Shape::Seed | Shape::LikeParam => self.end_of_values(at),
             Shape::Step => {
                 // What looks like an item but stands deeper is more likely a nested block that
                 // lacks its `=`; unless this block is never closed.

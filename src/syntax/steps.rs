@@ -118,16 +118,16 @@ impl Reader<'_> {
         let name_end = hyphenated(&tokens, &text, kind_end);
         let kind = text.get(place(0, kind_end - 1)).unwrap_or("").to_string();
         let name = place(kind_end, name_end - 1);
-        let is_name = |index: usize| {
-            tokens.get(index).is_some_and(|token| token.kind == TokenKind::Word)
-        };
+        let is_name =
+            |index: usize| tokens.get(index).is_some_and(|token| token.kind == TokenKind::Word);
         if kind_end == open {
             let meant = format!(" my_{}", kind.replace('-', "_"));
             let at = place(0, kind_end - 1).end;
-            let finding = Finding::new(Code::E0101, 0..at, format!("the step `{kind}` has no name"))
-                .here("a name is expected behind this")
-                .help("other steps refer to a step by its name")
-                .edit(Edit::insert(at, meant));
+            let finding =
+                Finding::new(Code::E0101, 0..at, format!("the step `{kind}` has no name"))
+                    .here("a name is expected behind this")
+                    .help("other steps refer to a step by its name")
+                    .edit(Edit::insert(at, meant));
             return self.mend(draft, &finding);
         }
         let string = tokens.get(kind_end).is_some_and(Token::is_string);
@@ -263,7 +263,8 @@ impl Reader<'_> {
         if word(before) == "," || word(before) == "{" || first.line_start {
             return;
         }
-        let message = format!("nothing separates `{}` from what stands before it", word(chunk.start));
+        let message =
+            format!("nothing separates `{}` from what stands before it", word(chunk.start));
         let end = tokens.get(before).map_or(first.start, |token| token.end);
         let finding = Finding::new(Code::E0009, first.range(), message)
             .here("a comma or a line break is expected before this")
@@ -302,8 +303,11 @@ fn starts_argument(text: &str, tokens: &[Token], index: usize) -> bool {
     let (token, before) = (&tokens[index], word(index - 1));
     let named = word(index + 1) == "=" || word(index + 1) == ":";
     let is_word = token.kind == TokenKind::Word;
-    let operator = matches!(tokens[index - 1].kind, TokenKind::Sign) && before != "," && before != "%";
-    if !(is_word || token.is_string()) || (operator && !(token.line_start && word(index + 1) == "=")) {
+    let operator =
+        matches!(tokens[index - 1].kind, TokenKind::Sign) && before != "," && before != "%";
+    if !(is_word || token.is_string())
+        || (operator && !(token.line_start && word(index + 1) == "="))
+    {
         return false;
     }
     if before == "," || token.line_start {
@@ -340,7 +344,9 @@ fn insertion(text: &str, step: &Step, closed: bool) -> Insertion {
             return place(from, if step.args.is_empty() { " " } else { ", " }.to_string(), "");
         }
         return match (step.args.is_empty(), comma) {
-            (true, _) => place(body.start + 1, " ".to_string(), if gap.is_empty() { " " } else { "" }),
+            (true, _) => {
+                place(body.start + 1, " ".to_string(), if gap.is_empty() { " " } else { "" })
+            }
             (false, None) => place(from, ", ".to_string(), ""),
             (false, Some(_)) => place(from, " ".to_string(), ""),
         };
@@ -354,8 +360,6 @@ fn insertion(text: &str, step: &Step, closed: bool) -> Insertion {
             let line = gap.get(..newline).unwrap_or("").trim_end_matches('\r').len();
             place(from + line, format!("\n{indentation}"), "")
         }
-        None => {
-            place(from, format!("\n{indentation}"), if closed { "\n" } else { "" })
-        }
+        None => place(from, format!("\n{indentation}"), if closed { "\n" } else { "" }),
     }
 }

@@ -46,6 +46,9 @@ fn what_the_guide_calls_wrong_is_refused() {
 #[test]
 fn no_block_of_the_guide_is_of_another_kind_unnoticed() {
     for line in GUIDE.lines().filter(|line| line.starts_with("```") && *line != "```") {
-        assert!(["```ftp", "```ftp wrong", "```sh", "```yaml", "```text"].contains(&line), "{line}");
+        assert!(
+            ["```ftp", "```ftp wrong", "```sh", "```yaml", "```text"].contains(&line),
+            "{line}"
+        );
     }
 }

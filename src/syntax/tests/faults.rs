@@ -43,7 +43,10 @@ fn the_rest_of_a_step_is_read_behind_a_fault_in_it() {
     assert!(!diags.is_empty());
     let step = ast.steps().find(|step| step.name.value == "tokens").expect("the step");
     let names: Vec<&str> = step.args.iter().map(|arg| arg.name.value.as_str()).collect();
-    assert!(names.starts_with(&["data", "tokenizer"]) && names.ends_with(&["overflow"]), "{names:?}");
+    assert!(
+        names.starts_with(&["data", "tokenizer"]) && names.ends_with(&["overflow"]),
+        "{names:?}"
+    );
     assert!(step.damaged);
 }
 
@@ -134,6 +137,10 @@ const FAULTS: &[(Code, &str)] = &[
     (Code::E0103, "eval \"my step\" { x = 1 }"),
     (Code::E0103, "eval a { learning-rate = 1 }"),
     (Code::E0103, "eval a { \"x\" = 1 }"),
+    (Code::E0103, "eval a { größe = 1 }"),
+    (Code::E0103, "eval a { x = größe }"),
+    (Code::E0103, "eval größe { x = 1 }"),
+    (Code::E0103, "param größe: int = 1"),
     (Code::E0103, "param seed: int = 3"),
     (Code::E0103, "param my-rate: int = 3"),
     (Code::E0103, "seed x { y = 1 }"),
@@ -148,9 +155,21 @@ const FAULTS: &[(Code, &str)] = &[
 fn every_fault_has_its_code() {
     for (code, text) in FAULTS {
         let (_, diags) = read(&format!("ftp 1\n{text}\n"));
-        assert!(!diags.is_empty() && diags.iter().all(|diag| diag.code == *code), "{text}\n{diags:#?}");
+        assert!(
+            !diags.is_empty() && diags.iter().all(|diag| diag.code == *code),
+            "{text}\n{diags:#?}"
+        );
     }
-    for text in ["", "seed 3\n", "ftp 2\nseed 3\n", "ftp one\n", "ftp 1 seed 3\n", "ftp 1\nftp 1\n", "ftp\n", "seed 3\nftp 1\n"] {
+    for text in [
+        "",
+        "seed 3\n",
+        "ftp 2\nseed 3\n",
+        "ftp one\n",
+        "ftp 1 seed 3\n",
+        "ftp 1\nftp 1\n",
+        "ftp\n",
+        "seed 3\nftp 1\n",
+    ] {
         let (_, diags) = read(text);
         assert!(diags.iter().any(|diag| diag.code == Code::E0006), "{text}\n{diags:#?}");
     }
@@ -161,7 +180,10 @@ fn every_fault_has_its_code() {
 fn what_is_proposed_removes_the_fault() {
     let mut proposals = 0;
     for (_, text) in FAULTS {
-        for text in [format!("ftp 1\n{text}\n"), format!("ftp 1\nseed 1\n{text}\nload-data z {{ y = 3 }}\n")] {
+        for text in [
+            format!("ftp 1\n{text}\n"),
+            format!("ftp 1\nseed 1\n{text}\nload-data z {{ y = 3 }}\n"),
+        ] {
             let (_, diags) = read(&text);
             for diag in &diags {
                 let Some(mended) = applied(&text, diag) else { continue };
@@ -177,11 +199,14 @@ fn what_is_proposed_removes_the_fault() {
 #[test]
 fn a_faultless_neighbour_is_untouched_by_every_fault() {
     for (_, text) in FAULTS {
-        let text = format!("ftp 1\nload-data before {{\n  y = 1\n}}\n{text}\n\nload-data behind {{\n  y = 2\n}}\n");
+        let text = format!(
+            "ftp 1\nload-data before {{\n  y = 1\n}}\n{text}\n\nload-data behind {{\n  y = 2\n}}\n"
+        );
         let (ast, _) = read(&text);
         for name in ["before", "behind"] {
             assert!(
-                ast.steps().any(|step| step.name.value == name && step.args.len() == 1 && !step.damaged),
+                ast.steps()
+                    .any(|step| step.name.value == name && step.args.len() == 1 && !step.damaged),
                 "{name}: {text}\n{ast:#?}"
             );
         }

@@ -44,8 +44,12 @@ fn lists_on_several_lines_get_one_value_a_line() {
 fn short_steps_stay_on_their_line_and_long_ones_do_not() {
     let long = "x".repeat(60);
     check(
-        &format!("ftp 1\neval a {{ x=1,y = 2 }}\nmetric b {{x=1}}\nsave c {{ one = {long}, two = {long} }}\nsave d {{ }}\n"),
-        &format!("ftp 1\neval   a {{ x = 1, y = 2 }}\nmetric b {{ x = 1 }}\nsave c {{\n  one = {long}\n  two = {long}\n}}\nsave d {{}}\n"),
+        &format!(
+            "ftp 1\neval a {{ x=1,y = 2 }}\nmetric b {{x=1}}\nsave c {{ one = {long}, two = {long} }}\nsave d {{ }}\n"
+        ),
+        &format!(
+            "ftp 1\neval   a {{ x = 1, y = 2 }}\nmetric b {{ x = 1 }}\nsave c {{\n  one = {long}\n  two = {long}\n}}\nsave d {{}}\n"
+        ),
     );
 }
 

@@ -10,7 +10,9 @@ use crate::base::SourceId;
 fn survive(text: &str) {
     let (_, diags) = read(text);
     for diag in &diags {
-        for span in diag.labels.iter().map(|label| label.span).chain(diag.fix.as_ref().map(|fix| fix.span)) {
+        for span in
+            diag.labels.iter().map(|label| label.span).chain(diag.fix.as_ref().map(|fix| fix.span))
+        {
             assert!(text.get(span.start..span.end).is_some(), "{text:?}\n{diag:?}");
         }
     }
@@ -40,28 +42,105 @@ fn stays(text: &str, laid: &str) {
 /// Pieces of which programs and their faults are made.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "ftp 1\n", "param ", "secret ", "seed 3\n", "load-data ", "train ", "sweep s { }\n", "x", "y_1", "é",
-        "{", "}", "[", "]", "(", ")", "=", "==", ",", ".", "..", ":", ";", "-", "+", "*", "/", "<", ">=", "!=",
-        "%", "&&", "'", "\"", "\"\"\"", "r\"", "\\", "1", "2e-5", "3 epochs", "6%", "\"a\"", "true", "None",
-        "and", "or", "not", "in", "env(\"A\")", "# c\n", "## d\n", "\n", "\r\n", " ", "\t", "\u{a0}", "\n  ",
-        "train t {\n", "\n}\n", "a = 1\n", "b = f(1, c = 2)", "\u{feff}", "expect a.b < 1\n", "import \"a\" as b\n",
+        "ftp 1\n",
+        "param ",
+        "secret ",
+        "seed 3\n",
+        "load-data ",
+        "train ",
+        "sweep s { }\n",
+        "x",
+        "y_1",
+        "é",
+        "{",
+        "}",
+        "[",
+        "]",
+        "(",
+        ")",
+        "=",
+        "==",
+        ",",
+        ".",
+        "..",
+        ":",
+        ";",
+        "-",
+        "+",
+        "*",
+        "/",
+        "<",
+        ">=",
+        "!=",
+        "%",
+        "&&",
+        "'",
+        "\"",
+        "\"\"\"",
+        "r\"",
+        "\\",
+        "1",
+        "2e-5",
+        "3 epochs",
+        "6%",
+        "\"a\"",
+        "true",
+        "None",
+        "and",
+        "or",
+        "not",
+        "in",
+        "env(\"A\")",
+        "# c\n",
+        "## d\n",
+        "\n",
+        "\r\n",
+        " ",
+        "\t",
+        "\u{a0}",
+        "\n  ",
+        "train t {\n",
+        "\n}\n",
+        "a = 1\n",
+        "b = f(1, c = 2)",
+        "\u{feff}",
+        "expect a.b < 1\n",
+        "import \"a\" as b\n",
     ]);
     prop::collection::vec(pieces, 0..60).prop_map(|pieces| pieces.concat())
 }
 
 /// A valid gap at a place where line breaks mean nothing.
 fn gap() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["", "", " ", "  ", "\n", " # c\n ", "\n\n ## d\n", "\r\n"]).prop_map(String::from)
+    prop::sample::select(vec!["", "", " ", "  ", "\n", " # c\n ", "\n\n ## d\n", "\r\n"])
+        .prop_map(String::from)
 }
 
 fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["a", "model", "learning_rate", "_x1", "epochs", "reviews"]).prop_map(String::from)
+    prop::sample::select(vec!["a", "model", "learning_rate", "_x1", "epochs", "reviews"])
+        .prop_map(String::from)
 }
 
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "1", "1_000", "2e-5", "0.5", "6%", "3 epochs", "true", "\"a # b\"", "r\"\\d\"", "\"\"\"\n  a\n  \"\"\"",
-        "tuned", "tokens.train", ".text", ".\"#1 String\"", "[]", "{}", "f()", "\"\\u{e9}\\n\"",
+        "1",
+        "1_000",
+        "2e-5",
+        "0.5",
+        "6%",
+        "3 epochs",
+        "true",
+        "\"a # b\"",
+        "r\"\\d\"",
+        "\"\"\"\n  a\n  \"\"\"",
+        "tuned",
+        "tokens.train",
+        ".text",
+        ".\"#1 String\"",
+        "[]",
+        "{}",
+        "f()",
+        "\"\\u{e9}\\n\"",
     ])
     .prop_map(String::from);
     leaf.prop_recursive(4, 24, 4, |inner| {
@@ -69,11 +148,13 @@ fn value() -> impl Strategy<Value = String> {
         let named = prop::collection::vec((word(), gap(), inner.clone(), gap()), 1..4).boxed();
         prop_oneof![
             (values.clone(), any::<bool>()).prop_map(|(values, trailing)| {
-                let values: Vec<String> = values.into_iter().map(|(v, a, b)| format!("{a}{v}{b}")).collect();
+                let values: Vec<String> =
+                    values.into_iter().map(|(v, a, b)| format!("{a}{v}{b}")).collect();
                 format!("[{}{}]", values.join(","), if trailing { "," } else { "" })
             }),
             (word(), values).prop_map(|(name, values)| {
-                let values: Vec<String> = values.into_iter().map(|(v, a, b)| format!("{a}{v}{b}")).collect();
+                let values: Vec<String> =
+                    values.into_iter().map(|(v, a, b)| format!("{a}{v}{b}")).collect();
                 format!("{name}({})", values.join(","))
             }),
             (named.clone(), any::<bool>()).prop_map(|(named, commas)| {
@@ -86,7 +167,13 @@ fn value() -> impl Strategy<Value = String> {
                     named.into_iter().map(|(n, a, v, b)| format!("{a}{n} = {v}{b}")).collect();
                 format!("{name}({})", args.join(", "))
             }),
-            (inner.clone(), gap(), prop::sample::select(vec!["+", "-", "*", "/", "or", "and"]), gap(), inner.clone())
+            (
+                inner.clone(),
+                gap(),
+                prop::sample::select(vec!["+", "-", "*", "/", "or", "and"]),
+                gap(),
+                inner.clone()
+            )
                 .prop_map(|(a, before, operator, behind, b)| {
                     format!("({a}) {before}{operator}{behind} ({b})")
                 }),
@@ -98,7 +185,12 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn program() -> impl Strategy<Value = String> {
-    let argument = (word(), gap(), value(), prop::sample::select(vec!["\n", ",", " ,\n", " # t\n", "\n\n\n", "\n ## d\n"]))
+    let argument = (
+        word(),
+        gap(),
+        value(),
+        prop::sample::select(vec!["\n", ",", " ,\n", " # t\n", "\n\n\n", "\n ## d\n"]),
+    )
         .prop_map(|(name, gap, value, separator)| format!("{name} ={gap}{value}{separator}"));
     let step = (
         prop::sample::select(vec!["train", "load-data", "eval"]),
@@ -107,7 +199,9 @@ fn program() -> impl Strategy<Value = String> {
         prop::collection::vec(argument, 0..5),
         gap(),
     )
-        .prop_map(|(kind, name, gap, args, end)| format!("{kind} {name}{gap}{{{end}{}}}", args.concat()));
+        .prop_map(|(kind, name, gap, args, end)| {
+            format!("{kind} {name}{gap}{{{end}{}}}", args.concat())
+        });
     let param = (word(), value(), any::<bool>()).prop_map(|(name, value, ranged)| {
         format!("param {name}: float = {value}{}", if ranged { " in 1..2" } else { "" })
     });
@@ -117,15 +211,22 @@ fn program() -> impl Strategy<Value = String> {
         1 => value().prop_map(|value| format!("seed {value}")),
         1 => Just("secret token = env(\"A\")".to_string()),
     ];
-    let between = prop::sample::select(vec!["\n", "\n\n\n", " # t\n", "\n## doc\n", "\n# c\n\n", "\r\n"]);
+    let between =
+        prop::sample::select(vec!["\n", "\n\n\n", " # t\n", "\n## doc\n", "\n# c\n\n", "\r\n"]);
     prop::collection::vec((between, item), 0..5).prop_map(|items| {
         let items: String = items.into_iter().map(|(gap, item)| format!("{gap}{item}")).collect();
         format!("ftp 1{items}\n")
     })
 }
 
+/// `PROPTEST_CASES` asks for more than the usual number.
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(512), failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_text_is_survived(text in any::<String>()) {

@@ -44,8 +44,23 @@ fn numbers_keep_value_and_spelling() {
     assert_eq!(value("-3"), number(NumberValue::Int(-3), "-3"));
     assert_eq!(value("2e-5"), number(NumberValue::Float(2e-5), "2e-5"));
     assert_eq!(value("1E3"), number(NumberValue::Float(1000.0), "1E3"));
-    assert_eq!(value("9223372036854775807"), number(NumberValue::Int(i64::MAX), "9223372036854775807"));
-    for text in ["9223372036854775808", "1e999", "nan", "inf", "-Infinity", "0x10", "1__0", "1_", "1e", ".5", "5."] {
+    assert_eq!(
+        value("9223372036854775807"),
+        number(NumberValue::Int(i64::MAX), "9223372036854775807")
+    );
+    for text in [
+        "9223372036854775808",
+        "1e999",
+        "nan",
+        "inf",
+        "-Infinity",
+        "0x10",
+        "1__0",
+        "1_",
+        "1e",
+        ".5",
+        "5.",
+    ] {
         assert_eq!(refused(text), Code::E0004, "{text}");
     }
 }
@@ -105,10 +120,14 @@ fn operators_bind_as_in_python() {
 fn references_variants_and_columns_are_told_apart() {
     assert!(matches!(value("tokens.report.truncated"), ExprKind::Path(words) if words.len() == 3));
     assert!(matches!(value("accuracy"), ExprKind::Path(words) if words.len() == 1));
-    assert!(matches!(value("f1(average = macro,)"), ExprKind::Call { args, .. } if args.len() == 1));
+    assert!(
+        matches!(value("f1(average = macro,)"), ExprKind::Call { args, .. } if args.len() == 1)
+    );
     assert!(matches!(value(".\"#1 String\""), ExprKind::Column(name) if name == "#1 String"));
     assert!(matches!(value(".größe"), ExprKind::Column(name) if name == "größe"));
-    assert!(matches!(value("{ \"a b\" = 1, c = [] }"), ExprKind::Map(entries) if entries.len() == 2));
+    assert!(
+        matches!(value("{ \"a b\" = 1, c = [] }"), ExprKind::Map(entries) if entries.len() == 2)
+    );
 }
 
 #[test]

@@ -1,365 +1,15 @@
-//! `ftrun fmt`: one way to lay out a program. Comments, spellings of numbers and strings, and the
-//! choice between one line and several stay the author's; blanks, indentation and the alignment of
-//! `=` do not. The text is laid out from its tokens; a program with faults is not touched.
+//! Lays the structure of a program out in lines, aligns what stands in neighbouring ones, and decides
+//! where blanks are.
 
-use super::lex::{BYTE_ORDER_MARK, Token, TokenKind, lex, significant};
-use super::parse::parse;
-use super::split::{Shape, split};
-use crate::base::{Diag, SourceId};
+use super::super::lex::TokenKind;
+use super::super::split::Shape;
+use super::parts::{Comment, Element, Group, Item, Part, PartKind, is_operator_word};
 
 /// A step that stands on one line goes on several when it is longer.
 const MAX_WIDTH: usize = 100;
 
-/// The program laid out anew: the same meaning, the same comments. Laying out the result again
-/// changes nothing. The diagnostics of a program that cannot be read are returned instead.
-pub fn format(text: &str) -> Result<String, Vec<Diag>> {
-    let (_, diags) = parse(SourceId::default(), text);
-    if !diags.is_empty() {
-        return Err(diags);
-    }
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).replace("\r\n", "\n");
-    let all = lex(&text);
-    let tokens = significant(&all);
-    let cursor = Cursor { text: &text, signs: with_trivia(&text, &all), at: 0 };
-    let (items, tail) = items(cursor, &tokens);
-    let mut writer = Writer::default();
-    writer.items(&items);
-    writer.comments(&tail);
-    Ok(writer.finish())
-}
-
-/// A comment with its `#`.
-#[derive(Debug, Clone)]
-struct Comment {
-    text: String,
-    /// It stands on a line of its own.
-    own_line: bool,
-    blank_before: bool,
-}
-
-impl Comment {
-    /// At a place where `##` would begin to document something it did not before.
-    fn plain(mut self) -> Self {
-        if let Some(doc) = self.text.strip_prefix("##") {
-            self.text = format!("#{}", doc.trim_start_matches('#'));
-        }
-        self
-    }
-}
-
-/// A token and what stands between it and the one before.
-struct Sign<'a> {
-    kind: TokenKind,
-    text: &'a str,
-    /// It touches the token before.
-    tight: bool,
-    comments: Vec<Comment>,
-    newline_before: bool,
-    blank_before: bool,
-}
-
-fn with_trivia<'a>(text: &'a str, tokens: &[Token]) -> Vec<Sign<'a>> {
-    let mut signs = Vec::new();
-    let mut comments = Vec::new();
-    let (mut newlines, mut any_newline, mut end) = (0, false, 0);
-    let last = Token { kind: TokenKind::Close, start: text.len(), end: text.len(), line_start: true };
-    for token in tokens.iter().chain([&last]) {
-        match token.kind {
-            TokenKind::Newline => {
-                newlines += 1;
-                any_newline = true;
-            }
-            TokenKind::Comment | TokenKind::Doc => {
-                comments.push(Comment {
-                    text: token.text(text).trim_end().to_string(),
-                    own_line: token.line_start,
-                    blank_before: newlines > 1,
-                });
-                newlines = 0;
-            }
-            _ => {
-                signs.push(Sign {
-                    kind: token.kind,
-                    text: token.text(text),
-                    tight: token.start == end && end > 0,
-                    comments: std::mem::take(&mut comments),
-                    newline_before: any_newline,
-                    blank_before: newlines > 1,
-                });
-                (newlines, any_newline, end) = (0, false, token.end);
-            }
-        }
-    }
-    signs
-}
-
-/// One item with what belongs to it.
-struct Item<'a> {
-    shape: Shape,
-    /// The item as one element; a step's block is its last part.
-    element: Element<'a>,
-}
-
-/// What stands between two separators.
 #[derive(Default)]
-struct Element<'a> {
-    /// On lines of their own before it.
-    comments: Vec<Comment>,
-    blank_before: bool,
-    parts: Vec<Part<'a>>,
-    /// Behind it on its last line.
-    trailing: Option<Comment>,
-}
-
-struct Part<'a> {
-    kind: PartKind<'a>,
-    tight: bool,
-    break_before: bool,
-    comments: Vec<Comment>,
-}
-
-enum PartKind<'a> {
-    Token { kind: TokenKind, text: &'a str },
-    Group(Group<'a>),
-}
-
-struct Group<'a> {
-    open: &'a str,
-    close: &'static str,
-    /// Behind the opening sign, on its line.
-    head: Option<Comment>,
-    elements: Vec<Element<'a>>,
-    /// On lines of their own before the closing sign.
-    tail: Vec<Comment>,
-    /// A comma stands behind each element on a line of its own: in lists and calls.
-    commas: bool,
-    /// Its elements stand on lines of their own.
-    expanded: bool,
-}
-
-struct Cursor<'a> {
-    text: &'a str,
-    signs: Vec<Sign<'a>>,
-    at: usize,
-}
-
-/// The items, and the comments behind the last one.
-fn items<'a>(mut cursor: Cursor<'a>, tokens: &[Token]) -> (Vec<Item<'a>>, Vec<Comment>) {
-    let mut items: Vec<Item> = Vec::new();
-    for piece in split(cursor.text, tokens) {
-        let (comments, blank_before) = cursor.leading(items.last_mut().map(|item| &mut item.element));
-        let mut element = Element { comments, blank_before, ..Element::default() };
-        while cursor.at < piece.tokens.end {
-            let mut part = cursor.part();
-            if element.parts.is_empty() {
-                part.break_before = false;
-                // Behind `seed` a value begins, as behind an operator.
-                if let (Shape::Seed, PartKind::Token { kind, .. }) = (piece.shape, &mut part.kind) {
-                    *kind = TokenKind::Sign;
-                }
-            }
-            if let (Shape::Seed, 1, PartKind::Group(group)) =
-                (piece.shape, element.parts.len(), &mut part.kind)
-            {
-                group.commas = group.open == "[";
-            }
-            element.parts.push(part);
-        }
-        items.push(Item { shape: piece.shape, element });
-    }
-    let (mut tail, _) = cursor.leading(items.last_mut().map(|item| &mut item.element));
-    if items.is_empty()
-        && let Some(first) = tail.first_mut()
-    {
-        first.blank_before = false;
-    }
-    (items, tail)
-}
-
-impl<'a> Cursor<'a> {
-    /// The comments before the next token; what ends the line of the element before goes to it.
-    fn leading(&mut self, before: Option<&mut Element<'a>>) -> (Vec<Comment>, bool) {
-        let Some(sign) = self.signs.get_mut(self.at) else { return (Vec::new(), false) };
-        let mut comments = std::mem::take(&mut sign.comments);
-        if comments.first().is_some_and(|comment| !comment.own_line)
-            && let Some(before) = before
-            && before.trailing.is_none()
-        {
-            before.trailing = Some(comments.remove(0));
-        }
-        (comments, sign.blank_before)
-    }
-
-    /// The token or the group at the cursor, which moves behind it.
-    fn part(&mut self) -> Part<'a> {
-        let Some(sign) = self.signs.get_mut(self.at) else {
-            let kind = PartKind::Token { kind: TokenKind::Sign, text: "" };
-            return Part { kind, tight: true, break_before: false, comments: Vec::new() };
-        };
-        let comments = std::mem::take(&mut sign.comments);
-        let (kind, text, tight) = (sign.kind, sign.text, sign.tight);
-        let break_before = sign.newline_before;
-        let kind = if kind == TokenKind::Open {
-            PartKind::Group(self.group())
-        } else {
-            self.at += 1;
-            PartKind::Token { kind, text }
-        };
-        Part { kind, tight, break_before, comments }
-    }
-
-    fn text_at(&self, at: usize) -> &'a str {
-        self.signs.get(at).map_or("", |sign| sign.text)
-    }
-
-    /// An entry of a map or an argument of a step begins at the cursor.
-    fn begins_entry(&self) -> bool {
-        let named = self.signs.get(self.at).is_some_and(|sign| {
-            matches!(
-                sign.kind,
-                TokenKind::Word
-                    | TokenKind::Plain { .. }
-                    | TokenKind::Raw { .. }
-                    | TokenKind::Triple { .. }
-            )
-        });
-        named && self.text_at(self.at + 1) == "="
-    }
-
-    fn group(&mut self) -> Group<'a> {
-        let open = self.text_at(self.at);
-        let close = super::split::counterpart(open);
-        let called = self.at.checked_sub(1).and_then(|before| self.signs.get(before)).is_some_and(
-            |sign| sign.kind == TokenKind::Word && !is_operator_word(sign.text),
-        );
-        self.at += 1;
-        let mut group = Group {
-            open,
-            close,
-            head: None,
-            elements: Vec::new(),
-            tail: Vec::new(),
-            commas: open == "[" || (open == "(" && called),
-            expanded: false,
-        };
-        let mut waiting: Vec<Comment> = Vec::new();
-        while let Some(sign) = self.signs.get(self.at) {
-            group.expanded |= sign.newline_before;
-            let (kind, text) = (sign.kind, sign.text);
-            let head = &mut group.head;
-            let (mut comments, blank_before) = match group.elements.last_mut() {
-                Some(element) if waiting.is_empty() => self.leading(Some(element)),
-                Some(_) => self.leading(None),
-                None => {
-                    let (mut comments, blank) = self.leading(None);
-                    if head.is_none()
-                        && waiting.is_empty()
-                        && comments.first().is_some_and(|comment| !comment.own_line)
-                    {
-                        *head = Some(comments.remove(0));
-                    }
-                    (comments, blank)
-                }
-            };
-            // Comments before a comma come before the next element, which they do not document.
-            comments.splice(0..0, waiting.drain(..));
-            if kind == TokenKind::Close {
-                group.tail = comments;
-                self.at += 1;
-                break;
-            }
-            if text == "," {
-                waiting = comments.into_iter().map(Comment::plain).collect();
-                self.at += 1;
-                continue;
-            }
-            let mut element = Element { comments, blank_before, ..Element::default() };
-            loop {
-                let mut part = self.part();
-                if element.parts.is_empty() {
-                    part.break_before = false;
-                } else {
-                    group.expanded |= part.break_before;
-                }
-                element.parts.push(part);
-                let Some(next) = self.signs.get(self.at) else { break };
-                if next.kind == TokenKind::Close
-                    || next.text == ","
-                    || (open == "{" && self.begins_entry())
-                {
-                    break;
-                }
-            }
-            group.elements.push(element);
-        }
-        group
-    }
-}
-
-impl Group<'_> {
-    fn is_empty(&self) -> bool {
-        self.elements.is_empty() && self.tail.is_empty() && self.head.is_none()
-    }
-
-    fn has_lines(&self) -> bool {
-        (self.expanded && !self.is_empty()) || self.elements.iter().any(Element::has_lines)
-    }
-}
-
-impl Element<'_> {
-    /// It takes more than one line.
-    fn has_lines(&self) -> bool {
-        self.parts.iter().enumerate().any(|(index, part)| {
-            self.breaks(index)
-                || match &part.kind {
-                    PartKind::Group(group) => group.has_lines(),
-                    PartKind::Token { text, .. } => text.contains('\n'),
-                }
-        })
-    }
-
-    /// A line break stands before the part: kept where the author has one, but not behind `=`.
-    fn breaks(&self, index: usize) -> bool {
-        let Some(part) = self.parts.get(index) else { return false };
-        if !part.comments.is_empty() {
-            return true;
-        }
-        let before = index.checked_sub(1).and_then(|before| self.parts.get(before));
-        let behind_equals = before.is_some_and(|part| part.is("="));
-        let opens = matches!(part.kind, PartKind::Group(_));
-        part.break_before && !behind_equals && !opens
-    }
-
-    /// `name` of `name = value`.
-    fn name(&self) -> Option<&str> {
-        match (self.parts.first().map(|part| &part.kind), self.parts.get(1)) {
-            (Some(PartKind::Token { text, .. }), Some(second)) if second.is("=") => Some(text),
-            _ => None,
-        }
-    }
-}
-
-impl Part<'_> {
-    fn is(&self, wanted: &str) -> bool {
-        matches!(&self.kind, PartKind::Token { text, .. } if *text == wanted)
-    }
-
-    /// Behind it a `-` is a sign and no operator.
-    fn awaits_operand(&self) -> bool {
-        match &self.kind {
-            PartKind::Token { kind: TokenKind::Sign, text } => *text != "%",
-            PartKind::Token { kind: TokenKind::Word, text } => is_operator_word(text),
-            _ => false,
-        }
-    }
-}
-
-fn is_operator_word(word: &str) -> bool {
-    ["and", "or", "not", "in"].contains(&word)
-}
-
-#[derive(Default)]
-struct Writer {
+pub(super) struct Writer {
     lines: Vec<Line>,
     line: Line,
 }
@@ -403,13 +53,13 @@ impl Writer {
         }
     }
 
-    fn comments(&mut self, comments: &[Comment]) {
+    pub(super) fn comments(&mut self, comments: &[Comment]) {
         for comment in comments {
             self.own_line(comment, 0);
         }
     }
 
-    fn items(&mut self, items: &[Item]) {
+    pub(super) fn items(&mut self, items: &[Item]) {
         let one_line: Vec<bool> = items.iter().map(Item::is_one_line).collect();
         let mut start = 0;
         while start < items.len() {
@@ -558,7 +208,7 @@ impl Writer {
         self.line.text.push_str(group.close);
     }
 
-    fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         self.newline(0);
         let mut text = String::new();
         let mut start = 0;
@@ -631,11 +281,10 @@ fn spaced(parts: &[Part], index: usize) -> bool {
     else {
         return false;
     };
-    let is_word = |part: &Part| {
-        matches!(&part.kind, PartKind::Token { kind: TokenKind::Word, text } if !is_operator_word(text))
-    };
+    let is_word = |part: &Part| matches!(&part.kind, PartKind::Token { kind: TokenKind::Word, text } if !is_operator_word(text));
     if let PartKind::Group(group) = &part.kind {
-        return !(group.open == "(" && is_word(before)) && !is_sign(parts, index - 1);
+        let called = group.open == "(" && is_word(before);
+        return !called && !is_sign(parts, index - 1);
     }
     if part.is(",") || part.is(":") || part.is("%") || is_sign(parts, index - 1) {
         return false;
@@ -650,7 +299,10 @@ fn spaced(parts: &[Part], index: usize) -> bool {
 /// The part is a `-` that belongs to what follows it.
 fn is_sign(parts: &[Part], index: usize) -> bool {
     parts.get(index).is_some_and(|part| part.is("-"))
-        && index.checked_sub(1).and_then(|before| parts.get(before)).is_none_or(Part::awaits_operand)
+        && index
+            .checked_sub(1)
+            .and_then(|before| parts.get(before))
+            .is_none_or(Part::awaits_operand)
 }
 
 /// Widths of the cells that are aligned in a run of items.
