@@ -178,7 +178,7 @@ impl Operation {
                 .then_some(ColumnType::Bool),
             Divide => numbers.then_some(ColumnType::Float),
             Add if left == right && *left == ColumnType::Text => Some(ColumnType::Text),
-            Add | Subtract | Multiply => numbers.then(|| match (left, right) {
+            Add | Subtract | Multiply => numbers.then_some(match (left, right) {
                 (ColumnType::Int, ColumnType::Int) => ColumnType::Int,
                 _ => ColumnType::Float,
             }),

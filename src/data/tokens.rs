@@ -232,7 +232,7 @@ impl Tokens {
         serde_json::to_string(&header).unwrap_or_default()
     }
 
-    fn tensors(&self) -> Vec<(&'static str, (Dtype, Vec<usize>), Vec<u8>)> {
+    fn tensors(&self) -> Vec<Part> {
         fn bytes<T: Copy, const N: usize>(values: &[T], of: fn(T) -> [u8; N]) -> Vec<u8> {
             values.iter().flat_map(|value| of(*value)).collect()
         }
@@ -350,6 +350,9 @@ impl Tokens {
         })
     }
 }
+
+/// A tensor of the file: its name, type and shape, and bytes.
+type Part = (&'static str, (Dtype, Vec<usize>), Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 struct FileHeader {

@@ -28,6 +28,15 @@ impl From<DataError> for Failure {
 
 const REDIRECTS: usize = 10;
 
+/// A file on its way, and what the hub says of it.
+struct Described {
+    answer: Response<Body>,
+    /// Names the content.
+    etag: Option<String>,
+    /// In bytes.
+    size: Option<u64>,
+}
+
 struct Remote<'a> {
     hub: &'a Hub,
     agent: Agent,
@@ -129,7 +138,7 @@ impl Remote<'_> {
         }
         let address = format!("{}/{}/resolve/{commit}/{name}", self.hub.endpoint, self.repo.url());
         // The hub's own answer describes the file; another host may hold it.
-        let (answer, etag, size) = self.follow(&address, name)?;
+        let Described { answer, etag, size } = self.follow(&address, name)?;
         let blob = match &etag {
             Some(etag) => cache.blob_path(etag),
             None => cache.blob_path(&format!("{commit}-{name}")),
@@ -145,11 +154,7 @@ impl Remote<'_> {
         Ok(pointer)
     }
 
-    fn follow(
-        &self,
-        address: &str,
-        name: &str,
-    ) -> Result<(Response<Body>, Option<String>, Option<u64>), Failure> {
+    fn follow(&self, address: &str, name: &str) -> Result<Described, Failure> {
         let mut address = address.to_string();
         let mut etag = None;
         let mut size = None;
@@ -168,7 +173,7 @@ impl Remote<'_> {
                 let length = header("content-length").and_then(|length| length.parse().ok());
                 // A body that was packed for the way has another length than the file.
                 let packed = header("content-encoding").is_some();
-                return Ok((answer, etag, size.or(length.filter(|_| !packed))));
+                return Ok(Described { answer, etag, size: size.or(length.filter(|_| !packed)) });
             }
             let target = header("location").ok_or_else(|| {
                 fault(format!("{} redirects `{name}` to nowhere", self.hub.endpoint))

@@ -1,11 +1,12 @@
 //! From raw columns to tables: roles, types of untyped cells, missing values, labels, row ids.
 
+use super::cells::{TEXT_ROLES, as_role, named, shown, type_cells};
 use super::raw::{Raw, RawColumn};
 use super::{ColumnRef, Missing, ReadOptions, format_of};
 use crate::base::suggest;
 use crate::data::column::{ColumnData, ColumnType};
 use crate::data::error::{DataError, Fault, Result};
-use crate::data::labels::{Labels, is_missing, unknown_label};
+use crate::data::labels::{Labels, is_missing};
 use crate::data::table::{Origin, ROLES, Table, Tables, no_column};
 use std::path::PathBuf;
 
@@ -115,22 +116,11 @@ impl Gathered {
     }
 }
 
-/// Roles whose values are text.
-const TEXT_ROLES: &[&str] = &[
-    "text",
-    "text_pair",
-    "question",
-    "context",
-    "prompt",
-    "completion",
-    "chosen",
-    "rejected",
-    "source",
-    "target",
-];
-
 /// Roles that may be empty without anything being wrong.
 const OPTIONAL_ROLES: &[&str] = &["id", "group"];
+
+/// A table on its way: its name, the rows of its files, its columns so far.
+type Part = (String, Gathered, Vec<(String, ColumnData)>);
 
 /// Makes tables of what the files hold.
 pub(super) fn finish(
@@ -138,7 +128,7 @@ pub(super) fn finish(
     options: &ReadOptions,
 ) -> Result<(Tables, ReadReport)> {
     let mut report = ReadReport::default();
-    let mut typed: Vec<(String, Gathered, Vec<(String, ColumnData)>)> = Vec::new();
+    let mut typed: Vec<Part> = Vec::new();
     for (name, mut gathered) in parts {
         let columns = roles(&mut gathered, options, &mut report)?;
         typed.push((name, gathered, columns));
@@ -263,218 +253,9 @@ fn roles(
     Ok(typed)
 }
 
-/// A number that is written as a number and nothing else: `1`, `-2`; not `007`, which is a name.
-fn integer(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits == "0"
-        || (!digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()));
-    if plain { text.parse().ok() } else { None }
-}
-
-fn float(text: &str) -> Option<f64> {
-    let first = text.bytes().find(|byte| !matches!(byte, b'-' | b'+' | b'.'))?;
-    if !first.is_ascii_digit() {
-        return None; // `nan` and `infinity` are words here
-    }
-    let digits = text.trim_start_matches(['-', '+']);
-    if digits.len() > 1
-        && digits.starts_with('0')
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
-}
-
-fn type_cells(
-    name: &str,
-    cells: &[Option<String>],
-    options: &ReadOptions,
-) -> Result<ColumnData, (usize, DataError)> {
-    if TEXT_ROLES.contains(&name) {
-        return Ok(ColumnData::Text(cells.to_vec()));
-    }
-    if name == "label"
-        && let Some(separator) = &options.label_separator
-    {
-        return Ok(split_labels(cells.iter().map(Option::as_deref), separator));
-    }
-    let every = |test: fn(&str) -> bool| cells.iter().flatten().all(|cell| test(cell.trim()));
-    let any = cells.iter().any(Option::is_some);
-    if !any {
-        return Ok(ColumnData::Text(cells.to_vec()));
-    }
-    if every(|cell| integer(cell).is_some()) {
-        return Ok(ColumnData::Int(each(cells, integer)));
-    }
-    if every(|cell| float(cell).is_some()) {
-        return Ok(ColumnData::Float(each(cells, float)));
-    }
-    if name == "label" {
-        // Among fractions a word is a fault, not a class.
-        let filled = cells.iter().flatten().count();
-        let numbers = cells.iter().flatten().filter(|cell| float(cell.trim()).is_some()).count();
-        let fractions =
-            cells.iter().flatten().any(|cell| float(cell.trim()).is_some() && cell.contains('.'));
-        if fractions && numbers * 10 >= filled * 9 {
-            let bad = cells
-                .iter()
-                .position(|cell| cell.as_deref().is_some_and(|cell| float(cell.trim()).is_none()));
-            if let Some(row) = bad {
-                let found = cells.get(row).cloned().flatten().unwrap_or_default();
-                return Err((
-                    row,
-                    DataError::new(
-                        Fault::Label,
-                        format!("the label `{found}` is not a number, as the other labels are"),
-                    ),
-                ));
-            }
-        }
-        return Ok(ColumnData::Text(
-            cells.iter().map(|cell| cell.as_ref().map(|cell| cell.trim().to_string())).collect(),
-        ));
-    }
-    if every(|cell| cell.eq_ignore_ascii_case("true") || cell.eq_ignore_ascii_case("false")) {
-        return Ok(ColumnData::Bool(each(cells, |cell| Some(cell.eq_ignore_ascii_case("true")))));
-    }
-    Ok(ColumnData::Text(cells.to_vec()))
-}
-
-fn each<T>(cells: &[Option<String>], read: fn(&str) -> Option<T>) -> Vec<Option<T>> {
-    cells.iter().map(|cell| cell.as_deref().and_then(|cell| read(cell.trim()))).collect()
-}
-
-/// Several labels in one cell. An empty cell has none.
-fn split_labels<'a>(cells: impl Iterator<Item = Option<&'a str>>, separator: &str) -> ColumnData {
-    let lists: Vec<Vec<String>> = cells
-        .map(|cell| {
-            cell.unwrap_or_default()
-                .split(separator)
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .map(str::to_string)
-                .collect()
-        })
-        .collect();
-    let numbers: Option<Vec<Option<Vec<i64>>>> = lists
-        .iter()
-        .map(|list| list.iter().map(|part| integer(part)).collect::<Option<Vec<i64>>>().map(Some))
-        .collect();
-    match numbers {
-        Some(numbers) => ColumnData::Ints(numbers),
-        None => ColumnData::Texts(lists.into_iter().map(Some).collect()),
-    }
-}
-
-/// Makes a typed column fit its role.
-fn as_role(name: &str, data: ColumnData, options: &ReadOptions) -> Result<ColumnData> {
-    if TEXT_ROLES.contains(&name) {
-        return match data {
-            ColumnData::Text(_) => Ok(data),
-            ColumnData::Int(values) => Ok(ColumnData::Text(shown(values))),
-            ColumnData::Float(values) => Ok(ColumnData::Text(shown(values))),
-            // Summaries have several sources and targets: the task that reads them says which.
-            ColumnData::Texts(_) if matches!(name, "source" | "target") => Ok(data),
-            other => Err(DataError::new(
-                Fault::Column,
-                format!("column `{name}` holds {}, not text", other.column_type()),
-            )
-            .subject(name)),
-        };
-    }
-    if name == "label" {
-        return Ok(match (data, &options.label_separator) {
-            (ColumnData::Text(values), Some(separator)) => {
-                split_labels(values.iter().map(Option::as_deref), separator)
-            }
-            (ColumnData::Int(values), Some(_)) => ColumnData::Ints(
-                values.into_iter().map(|value| Some(value.into_iter().collect())).collect(),
-            ),
-            (ColumnData::Bool(values), _) => ColumnData::Text(shown(values)),
-            (data, _) => data,
-        });
-    }
-    Ok(data)
-}
-
-fn shown<T: ToString>(values: Vec<Option<T>>) -> Vec<Option<String>> {
-    values.into_iter().map(|value| value.map(|value| value.to_string())).collect()
-}
-
-/// Replaces labels by their declared names: a value that is a name stays, an integer k is name k.
-fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (usize, DataError)> {
-    let check = |row: usize, name: &String| -> Result<(), (usize, DataError)> {
-        match names.contains(name) {
-            true => Ok(()),
-            false => Err((row, unknown_label(name, names))),
-        }
-    };
-    let of_number = |row: usize, number: i64| -> Result<String, (usize, DataError)> {
-        usize::try_from(number).ok().and_then(|at| names.get(at)).cloned().ok_or_else(|| {
-            let error = DataError::new(
-                Fault::Label,
-                format!(
-                    "the label {number} has no name: `labels` names {}, counted from 0",
-                    names.len()
-                ),
-            );
-            (row, error)
-        })
-    };
-    // Names that are numbers themselves ("1" … "5") are meant as such where they cover the column.
-    let are_names = |mut numbers: Box<dyn Iterator<Item = i64> + '_>| {
-        numbers.all(|number| names.contains(&number.to_string()))
-    };
-    match data {
-        ColumnData::Text(values) => {
-            for (row, value) in values.iter().enumerate() {
-                if let Some(name) = value {
-                    check(row, name)?;
-                }
-            }
-            Ok(data.clone())
-        }
-        ColumnData::Texts(values) => {
-            for (row, list) in values.iter().enumerate() {
-                for name in list.iter().flatten() {
-                    check(row, name)?;
-                }
-            }
-            Ok(data.clone())
-        }
-        ColumnData::Int(values) => {
-            if are_names(Box::new(values.iter().flatten().copied())) {
-                return Ok(ColumnData::Text(shown(values.clone())));
-            }
-            let mut out = Vec::with_capacity(values.len());
-            for (row, value) in values.iter().enumerate() {
-                out.push(value.map(|number| of_number(row, number)).transpose()?);
-            }
-            Ok(ColumnData::Text(out))
-        }
-        ColumnData::Ints(values) => {
-            let as_names = are_names(Box::new(values.iter().flatten().flatten().copied()));
-            let mut out = Vec::with_capacity(values.len());
-            for (row, list) in values.iter().enumerate() {
-                let list = list.as_ref().map(|list| {
-                    list.iter()
-                        .map(|number| {
-                            if as_names { Ok(number.to_string()) } else { of_number(row, *number) }
-                        })
-                        .collect::<Result<Vec<String>, _>>()
-                });
-                out.push(list.transpose()?);
-            }
-            Ok(ColumnData::Texts(out))
-        }
-        other => Ok(other.clone()),
-    }
-}
-
 /// Makes the label columns of tables that belong together hold one type: digits beside names are
 /// names, whole numbers beside fractions are values.
-fn agree(typed: &mut [(String, Gathered, Vec<(String, ColumnData)>)]) {
+fn agree(typed: &mut [Part]) {
     let types: Vec<ColumnType> = typed
         .iter()
         .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))

@@ -1,6 +1,7 @@
 //! Reading users' files into tables: which format, which columns, which labels. One file per
 //! format; `raw` holds what they give, `encoding` turns bytes into text, `finish` makes the table.
 
+mod cells;
 mod delimited;
 mod encoding;
 mod finish;
@@ -99,11 +100,14 @@ pub struct Format {
     /// Whether the file is text, so that it may be compressed and has an encoding.
     text: bool,
     /// Reads at most `limit` rows. `name`: the file, as messages show it.
-    read: fn(path: &Path, name: &str, options: &ReadOptions, limit: Option<usize>) -> Result<Raw>,
+    read: ReadFile,
     /// The same for the first rows, without reading the file whole, and how many rows there are:
     /// exactly, or about.
-    peek: fn(path: &Path, name: &str, options: &ReadOptions, limit: usize) -> Result<(Raw, Count)>,
+    peek: PeekFile,
 }
+
+type ReadFile = fn(&Path, &str, &ReadOptions, Option<usize>) -> Result<Raw>;
+type PeekFile = fn(&Path, &str, &ReadOptions, usize) -> Result<(Raw, Count)>;
 
 /// How many rows a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
