@@ -11,9 +11,7 @@ use crate::schema::{
     Bound, ColumnExpr, Operator, ParamDecl, PortRef, PortType, Type, Unit, VariantDecl, VariantSet,
 };
 use crate::step::Kind;
-use crate::syntax::ast::{
-    BinaryOperator, CallArg, Entry, Expr, ExprKind, Number, NumberValue,
-};
+use crate::syntax::ast::{BinaryOperator, CallArg, Entry, Expr, ExprKind, Number, NumberValue};
 
 /// Binds the arguments of one step. Collects mistakes, places and references on the way.
 pub struct Binder<'a> {
@@ -118,7 +116,10 @@ impl<'a> Binder<'a> {
         }
         match (ty, &expr.kind) {
             (Type::Bool, ExprKind::Bool(value)) => Some(Bound::Bool(*value)),
-            (Type::Int { min, max }, ExprKind::Number(Number { value: NumberValue::Int(value), .. })) => {
+            (
+                Type::Int { min, max },
+                ExprKind::Number(Number { value: NumberValue::Int(value), .. }),
+            ) => {
                 let value = *value;
                 if value < *min || value > *max {
                     return self.out_of_range(expr, ty, at, value < *min);
@@ -139,7 +140,9 @@ impl<'a> Binder<'a> {
                 Some(Bound::Share(share.fraction))
             }
             (Type::Text, ExprKind::String(text)) => Some(Bound::Text(text.clone())),
-            (Type::Quantity { units, .. }, ExprKind::Number(number)) if units.contains(&Unit::Rows) => {
+            (Type::Quantity { units, .. }, ExprKind::Number(number))
+                if units.contains(&Unit::Rows) =>
+            {
                 self.quantity(expr, number, Unit::Rows, ty, at)
             }
             (Type::Quantity { units, .. }, ExprKind::Quantity { amount, unit }) => {
@@ -336,7 +339,8 @@ impl<'a> Binder<'a> {
         let mut unique = true;
         for entry in entries {
             if let Some(first) = seen.get(entry.key.value.as_str()) {
-                let message = format!("the key `{}` stands twice in {}", entry.key.value, at.subject);
+                let message =
+                    format!("the key `{}` stands twice in {}", entry.key.value, at.subject);
                 self.diags.push(
                     Diag::new(Code::E0203, entry.key.span, message)
                         .here("the second one")
@@ -380,8 +384,11 @@ impl<'a> Binder<'a> {
             &|name| at.field(name),
             &mut |binder, decl| {
                 let message = format!("{owner} lacks the argument `{}`", decl.name);
-                let mut diag = Diag::new(Code::E0202, name.span, message)
-                    .here(format!("needs `{}`: {}", decl.name, decl.ty.describe()));
+                let mut diag = Diag::new(Code::E0202, name.span, message).here(format!(
+                    "needs `{}`: {}",
+                    decl.name,
+                    decl.ty.describe()
+                ));
                 match refine::example(&decl.ty, binder.names, binder.step) {
                     Some(example) => {
                         let (place, before, after) = insert;
@@ -389,7 +396,10 @@ impl<'a> Binder<'a> {
                     }
                     None => {
                         let form = refine::sketch(&decl.ty);
-                        diag = diag.help(format!("for instance `{}({} = {form})`", variant.name, decl.name));
+                        diag = diag.help(format!(
+                            "for instance `{}({} = {form})`",
+                            variant.name, decl.name
+                        ));
                     }
                 }
                 binder.diags.push(diag);
@@ -474,9 +484,10 @@ impl<'a> Binder<'a> {
         for diag in self.diags.split_off(before) {
             let form = matches!(diag.code, Code::E0204 | Code::E0206 | Code::E0207);
             self.diags.push(if form {
-                let what = declared.param.type_name.as_ref().map_or("an enumeration".to_string(), |ty| {
-                    format!("of type `{}`", ty.value)
-                });
+                let what =
+                    declared.param.type_name.as_ref().map_or("an enumeration".to_string(), |ty| {
+                        format!("of type `{}`", ty.value)
+                    });
                 let message = format!(
                     "{} takes {}; the parameter `{}` is {what}",
                     at.subject,
@@ -507,7 +518,8 @@ impl<'a> Binder<'a> {
             && fitting.iter().any(|ty| matches!(ty, Type::Variant(_)))
             && fitting.iter().any(|ty| self.step_fits(&word.value, ty))
         {
-            let message = format!("`{}` is a variant of {} and a step that fits", word.value, at.subject);
+            let message =
+                format!("`{}` is a variant of {} and a step that fits", word.value, at.subject);
             self.diags.push(
                 Diag::new(Code::E0304, expr.span, message)
                     .here("which of them?")
@@ -575,9 +587,11 @@ impl<'a> Binder<'a> {
         if entries.is_empty() {
             let message = format!("{} is empty", at.subject);
             self.diags.push(
-                Diag::new(Code::E0205, expr.span, message)
-                    .here("nothing in it")
-                    .help(format!("{} takes {}", at.subject, wanted.describe())),
+                Diag::new(Code::E0205, expr.span, message).here("nothing in it").help(format!(
+                    "{} takes {}",
+                    at.subject,
+                    wanted.describe()
+                )),
             );
             return None;
         }
@@ -709,9 +723,10 @@ impl<'a> Binder<'a> {
         {
             let value = declared.value.as_ref()?;
             return match &value.kind {
-                ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Share(_) => {
-                    self.column_expr(value, at)
-                }
+                ExprKind::Bool(_)
+                | ExprKind::Number(_)
+                | ExprKind::String(_)
+                | ExprKind::Share(_) => self.column_expr(value, at),
                 _ => self.refuse(expr, &Type::Scalar, at).and(None),
             };
         }
@@ -866,11 +881,16 @@ pub fn fits_form(expr: &Expr, ty: &Type, names: &Names) -> bool {
         (ExprKind::List(items), Type::List(item)) => {
             items.iter().all(|one| fits_form(one, item, names) || refine::akin(one, item, names))
         }
-        (ExprKind::Map(_), Type::Map(_) | Type::Port(PortType::Tables | PortType::TokenSets)) => true,
+        (ExprKind::Map(_), Type::Map(_) | Type::Port(PortType::Tables | PortType::TokenSets)) => {
+            true
+        }
         (ExprKind::Call { name, .. }, Type::Variant(set)) => set.get(&name.value).is_some(),
         (ExprKind::Column(_), Type::Column | Type::ColumnExpr) => true,
         (
-            ExprKind::Not(_) | ExprKind::Negate(_) | ExprKind::Binary { .. } | ExprKind::Call { .. },
+            ExprKind::Not(_)
+            | ExprKind::Negate(_)
+            | ExprKind::Binary { .. }
+            | ExprKind::Call { .. },
             Type::ColumnExpr,
         ) => true,
         _ => false,

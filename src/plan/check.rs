@@ -70,8 +70,11 @@ pub fn check(
     for circle in &found.circles {
         diags.push(circular(circle, &drafts));
     }
-    let places: BTreeMap<&str, Span> =
-        drafts.iter().rev().map(|draft| (draft.step.name.value.as_str(), draft.step.name.span)).collect();
+    let places: BTreeMap<&str, Span> = drafts
+        .iter()
+        .rev()
+        .map(|draft| (draft.step.name.value.as_str(), draft.step.name.span))
+        .collect();
     let mut known: BTreeMap<String, Vec<(String, Shape)>> = BTreeMap::new();
     let mut built: Vec<Option<Box<dyn AnyStep>>> = drafts.iter().map(|_| None).collect();
     for &at in &found.order {
@@ -85,12 +88,8 @@ pub fn check(
         };
         let shape_of = |port: &PortRef| if fine { shapes::quietly(port, &known) } else { None };
         let step_places = StepPlaces { step: draft.step, written: &draft.written, names: &places };
-        let mut cx = CheckCx {
-            probe,
-            places: &step_places,
-            shapes: &shape_of,
-            reports: Vec::new(),
-        };
+        let mut cx =
+            CheckCx { probe, places: &step_places, shapes: &shape_of, reports: Vec::new() };
         let made = step.check(&mut cx);
         let failed = cx.reports.iter().any(|diag| diag.severity() == Severity::Error);
         diags.append(&mut cx.reports);
@@ -113,7 +112,8 @@ pub fn check(
     diags.retain(|diag| seen.insert((diag.span(), diag.code, diag.message.clone())));
     diags.sort_by_key(|diag| (diag.span().source != ast.source, diag.span()));
     let broken = diags.iter().any(|diag| diag.severity() == Severity::Error);
-    let graph = if broken { None } else { assemble(drafts, built, known, found.order, seed, params) };
+    let graph =
+        if broken { None } else { assemble(drafts, built, known, found.order, seed, params) };
     Checked { graph, diags }
 }
 
@@ -139,25 +139,34 @@ fn draft<'a>(
     let owner = format!("`{}`", kind.name);
     let given: Vec<Given> =
         step.args.iter().map(|arg| Given { name: arg.name.clone(), value: &arg.value }).collect();
-    let mut args = binder.arguments(&owner, &kind.params, &given, &At::argument, &mut |binder, decl| {
-        // An argument that could not be read may have been this one.
-        if step.damaged {
-            return;
-        }
-        let message = format!("{owner} `{}` lacks the argument `{}`", step.name.value, decl.name);
-        let diag = Diag::new(Code::E0202, step.name.span, message)
-            .here(format!("needs `{}`: {}", decl.name, decl.ty.describe()));
-        binder.diags.push(match refine::example(&decl.ty, binder.names, binder.step) {
-            Some(example) => {
-                let fix = step.insert_argument(&format!("{} = {example}", decl.name));
-                diag.fix(fix.span, fix.replacement)
+    let mut args =
+        binder.arguments(&owner, &kind.params, &given, &At::argument, &mut |binder, decl| {
+            // An argument that could not be read may have been this one.
+            if step.damaged {
+                return;
             }
-            None => match &decl.ty {
-                Type::Port(wanted) => diag.help(format!("no step above it makes {}", wanted.describe())),
-                ty => diag.help(format!("for instance `{} = {}`", decl.name, refine::sketch(ty))),
-            },
+            let message =
+                format!("{owner} `{}` lacks the argument `{}`", step.name.value, decl.name);
+            let diag = Diag::new(Code::E0202, step.name.span, message).here(format!(
+                "needs `{}`: {}",
+                decl.name,
+                decl.ty.describe()
+            ));
+            binder.diags.push(match refine::example(&decl.ty, binder.names, binder.step) {
+                Some(example) => {
+                    let fix = step.insert_argument(&format!("{} = {example}", decl.name));
+                    diag.fix(fix.span, fix.replacement)
+                }
+                None => match &decl.ty {
+                    Type::Port(wanted) => {
+                        diag.help(format!("no step above it makes {}", wanted.describe()))
+                    }
+                    ty => {
+                        diag.help(format!("for instance `{} = {}`", decl.name, refine::sketch(ty)))
+                    }
+                },
+            });
         });
-    });
     for (name, value) in args.iter_mut().flatten() {
         if name == "seed" && *value == Bound::None {
             *value = Bound::Int(seed);
@@ -208,7 +217,10 @@ fn parameters(
             diags.push(
                 Diag::new(Code::E0605, param.name.span, message)
                     .here("no default, and none given")
-                    .help(format!("`--set {}=…` gives one, or a default behind `=`", param.name.value)),
+                    .help(format!(
+                        "`--set {}=…` gives one, or a default behind `=`",
+                        param.name.value
+                    )),
             );
             continue;
         };
@@ -260,7 +272,8 @@ fn domain<'a>(
     let choices = match &param.within {
         Some(Expr { kind: ExprKind::List(items), span }) => {
             if items.is_empty() {
-                let message = format!("the parameter `{}` has no value to choose from", param.name.value);
+                let message =
+                    format!("the parameter `{}` has no value to choose from", param.name.value);
                 diags.push(Diag::new(Code::E0104, *span, message).here("an empty list"));
                 return None;
             }
@@ -282,7 +295,10 @@ fn domain<'a>(
             let message = format!("the parameter `{}` has no type", param.name.value);
             let mut diag = Diag::new(Code::E0104, param.name.span, message)
                 .here("of which type?")
-                .help(format!("types are {}; an enumeration is `in [ … ]`", suggest::list(PARAM_TYPES)));
+                .help(format!(
+                    "types are {}; an enumeration is `in [ … ]`",
+                    suggest::list(PARAM_TYPES)
+                ));
             if !guess.is_empty() {
                 diag = diag.fix(param.name.span.after(), format!(": {guess}"));
             }
@@ -302,7 +318,9 @@ fn domain<'a>(
             word => suggest::nearest(word, PARAM_TYPES),
         };
         diags.push(match other {
-            Some(near) => diag.help(format!("the nearest one is `{near}`")).fix(type_name.span, near),
+            Some(near) => {
+                diag.help(format!("the nearest one is `{near}`")).fix(type_name.span, near)
+            }
             None => diag.help(format!("types are {}", suggest::list(PARAM_TYPES))),
         });
         return None;
@@ -324,12 +342,14 @@ fn domain<'a>(
         };
         let text = |span: Span| Binder::new(sources, nothing, "").text(span).to_string();
         if unit != other {
-            let message = format!("the ends of the range of `{}` have different units", param.name.value);
+            let message =
+                format!("the ends of the range of `{}` have different units", param.name.value);
             diags.push(Diag::new(Code::E0207, *span, message).here("one unit is needed"));
             return None;
         }
         if from > to {
-            let message = format!("the range of `{}` is empty: it ends before it begins", param.name.value);
+            let message =
+                format!("the range of `{}` is empty: it ends before it begins", param.name.value);
             diags.push(
                 Diag::new(Code::E0104, *span, message)
                     .here("the lower end comes first")
@@ -374,12 +394,15 @@ impl Domain<'_> {
             let bound = bound?;
             spelled = bound.to_string();
             // A float stays one wherever it is used, also when it was written as `1`.
-            if let (Bound::Float(number), ExprKind::Number(written)) = (&bound, &mut admitted.kind) {
+            if let (Bound::Float(number), ExprKind::Number(written)) = (&bound, &mut admitted.kind)
+            {
                 written.value = NumberValue::Float(*number);
             }
         }
         if let Some(choices) = self.choices
-            && !choices.iter().any(|choice| spell(choice) == spell(value) || spell(choice) == spelled)
+            && !choices
+                .iter()
+                .any(|choice| spell(choice) == spell(value) || spell(choice) == spelled)
         {
             let text = binder.text(value.span);
             let message = format!("`{}` is none of the values of `{}`", text, param.name.value);
@@ -468,8 +491,7 @@ fn seed(ast: &Ast, sources: &[Source], diags: &mut Vec<Diag>) -> i64 {
 fn circular(circle: &[usize], drafts: &[Draft]) -> Diag {
     let names: Vec<&str> = circle.iter().map(|&at| drafts[at].step.name.value.as_str()).collect();
     let first = names.first().copied().unwrap_or_default();
-    let chain: Vec<String> =
-        names.iter().chain([&first]).map(|name| format!("`{name}`")).collect();
+    let chain: Vec<String> = names.iter().chain([&first]).map(|name| format!("`{name}`")).collect();
     let reference = |at: usize, to: &str| {
         let used = drafts[at].uses.iter().find(|used| used.port.steps().contains(&to));
         used.map_or(drafts[at].step.name.span, |used| used.span)
@@ -502,7 +524,8 @@ fn one_place_each(drafts: &[Draft], built: &[Option<Box<dyn AnyStep>>], diags: &
         let span = draft.written.get("to").map_or(draft.step.name.span, |written| written.at);
         match taken.get(&plain) {
             Some(first) => {
-                let (folder, file) = plain.rsplit_once('/').map_or(("", plain.as_str()), |parts| parts);
+                let (folder, file) =
+                    plain.rsplit_once('/').map_or(("", plain.as_str()), |parts| parts);
                 let (stem, extension) = file.rsplit_once('.').map_or((file, ""), |parts| parts);
                 let mut other = folder.to_string();
                 other.extend((!folder.is_empty() || plain.starts_with('/')).then_some('/'));

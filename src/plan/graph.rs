@@ -101,10 +101,15 @@ impl Graph {
         let mut wanted = BTreeSet::new();
         let mut open = Vec::new();
         for name in names {
-            open.push(self.index(name).ok_or_else(|| UnknownStep {
-                name: name.clone(),
-                nearest: suggest::nearest(name, self.nodes.iter().map(|node| node.name.as_str()))
+            open.push(self.index(name).ok_or_else(|| {
+                UnknownStep {
+                    name: name.clone(),
+                    nearest: suggest::nearest(
+                        name,
+                        self.nodes.iter().map(|node| node.name.as_str()),
+                    )
                     .map(str::to_string),
+                }
             })?);
         }
         while let Some(index) = open.pop() {

@@ -12,6 +12,8 @@ mod outside;
 mod places;
 mod refine;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use check::{Bindings, Checked, SEED, check};

@@ -12,7 +12,10 @@ use crate::syntax::ast::{Ast, Expr, Item, Param, Secret, Step};
 pub enum Name<'a> {
     Param(Declared<'a>),
     Secret(&'a Secret),
-    Step { step: &'a Step, kind: Option<&'static Kind> },
+    Step {
+        step: &'a Step,
+        kind: Option<&'static Kind>,
+    },
     /// Declared by an item that could not be read: what refers to it is not at fault.
     Unread(Span),
 }
@@ -136,9 +139,7 @@ impl<'a> Names<'a> {
     /// Steps of which an output fits.
     pub fn makers(&self, wanted: PortType) -> impl Iterator<Item = &'a Step> {
         self.steps()
-            .filter(move |(_, kind)| {
-                kind.outputs.iter().any(|output| may_fit(output.ty, wanted))
-            })
+            .filter(move |(_, kind)| kind.outputs.iter().any(|output| may_fit(output.ty, wanted)))
             .map(|(step, _)| step)
     }
 }

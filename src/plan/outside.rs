@@ -182,7 +182,10 @@ impl Applying<'_, '_> {
                 Diag::new(Code::E0604, name.span, message)
                     .here("a secret")
                     .also(secret.name.span, "declared here")
-                    .help(format!("it is read from the environment variable {}", secret.variable.value)),
+                    .help(format!(
+                        "it is read from the environment variable {}",
+                        secret.variable.value
+                    )),
             );
             return;
         }
@@ -222,13 +225,16 @@ impl Applying<'_, '_> {
     }
 
     fn in_step(&mut self, step: &mut Step, path: &[Spanned<String>], value: &Raw) {
-        let Some(kind) = self.kinds.iter().find(|kind| kind.name == step.kind.value) else { return };
+        let Some(kind) = self.kinds.iter().find(|kind| kind.name == step.kind.value) else {
+            return;
+        };
         let Some((name, rest)) = path.split_first() else { return };
         let owner = format!("`{}`", kind.name);
         let Some(decl) = self.declared(name, &kind.params, &owner) else { return };
         let position = step.args.iter().position(|arg| arg.name.value == name.value);
         let before = position.map(|at| step.args[at].value.clone());
-        let Some(after) = self.put(before, &decl.ty, decl.default.as_ref(), rest, value, name) else {
+        let Some(after) = self.put(before, &decl.ty, decl.default.as_ref(), rest, value, name)
+        else {
             return;
         };
         match position {
@@ -253,7 +259,9 @@ impl Applying<'_, '_> {
             let message = format!("{owner} has no argument `{}`", name.value);
             let diag = Diag::new(Code::E0601, name.span, message).here("names nothing");
             self.diags.push(match suggest::nearest(&name.value, names.clone()) {
-                Some(near) => diag.help(format!("the nearest one is `{near}`")).fix(name.span, near),
+                Some(near) => {
+                    diag.help(format!("the nearest one is `{near}`")).fix(name.span, near)
+                }
                 None if params.is_empty() => diag.help(format!("{owner} has no arguments")),
                 None => diag.help(format!("its arguments are {}", suggest::list(names))),
             });
@@ -358,11 +366,14 @@ impl Applying<'_, '_> {
     /// The value of a parameter that stands in the place of an argument.
     fn behind_parameter(&self, expr: Expr, ty: &Type) -> Expr {
         let value = match &expr.kind {
-            ExprKind::Path(words) if words.len() == 1 && variant_of(ty, &words[0].value).is_none() => self
-                .ast
-                .params()
-                .find(|param| param.name.value == words[0].value)
-                .and_then(|param| param.default.clone()),
+            ExprKind::Path(words)
+                if words.len() == 1 && variant_of(ty, &words[0].value).is_none() =>
+            {
+                self.ast
+                    .params()
+                    .find(|param| param.name.value == words[0].value)
+                    .and_then(|param| param.default.clone())
+            }
             _ => None,
         };
         value.unwrap_or(expr)
@@ -436,10 +447,9 @@ impl Applying<'_, '_> {
 fn hint(param: &Param) -> Option<Type> {
     match (&param.type_name, &param.within) {
         (Some(name), _) => super::check::param_type(&name.value),
-        (None, Some(Expr { kind: ExprKind::List(items), .. })) => items
-            .iter()
-            .all(|item| matches!(item.kind, ExprKind::String(_)))
-            .then_some(Type::Text),
+        (None, Some(Expr { kind: ExprKind::List(items), .. })) => {
+            items.iter().all(|item| matches!(item.kind, ExprKind::String(_))).then_some(Type::Text)
+        }
         _ => None,
     }
 }

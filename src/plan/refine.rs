@@ -189,7 +189,9 @@ fn in_variant(binder: &Binder, diag: Diag, expr: &Expr, set: &VariantSet) -> Dia
         && let [only] = items.as_slice()
         && fits_form(only, &Type::Variant(set.clone()), binder.scope())
     {
-        return diag.help("one value stands without brackets").fix(expr.span, binder.text(only.span));
+        return diag
+            .help("one value stands without brackets")
+            .fix(expr.span, binder.text(only.span));
     }
     // A path where `files("…")` is meant: the first variant whose main argument fits.
     let taker = set.variants.iter().find(|variant| {
@@ -224,9 +226,11 @@ pub fn unknown_variant(
             other.what(),
             name.value
         );
-        return Diag::new(Code::E0204, expr.span, message)
-            .here("not of this type")
-            .help(format!("{}: {}", set.what, suggest::list(set.names())));
+        return Diag::new(Code::E0204, expr.span, message).here("not of this type").help(format!(
+            "{}: {}",
+            set.what,
+            suggest::list(set.names())
+        ));
     }
     let message = format!("`{}` is unknown; {} takes {}", name.value, at.subject, set.what);
     let diag = Diag::new(Code::E0206, name.span, message).here("unknown");
@@ -246,13 +250,20 @@ pub fn out_of_range(text: &str, expr: &Expr, ty: &Type, subject: &str, below: bo
         }
         _ => ty.describe(),
     };
-    let message = format!("{subject} takes {takes}; {text} is {}", if below { "below" } else { "above" });
+    let message =
+        format!("{subject} takes {takes}; {text} is {}", if below { "below" } else { "above" });
     let limit = match ty {
         Type::Int { min, max } => Some(if below { min } else { max }.to_string()),
         Type::Float { min, max } => Some(number(if below { *min } else { *max })),
         Type::Share { min, max } => Some(Bound::Share(if below { *min } else { *max }).to_string()),
         Type::Quantity { min, max, .. } => {
-            let limit = if below && positive { 1.0 } else if below { *min } else { *max };
+            let limit = if below && positive {
+                1.0
+            } else if below {
+                *min
+            } else {
+                *max
+            };
             match &expr.kind {
                 ExprKind::Quantity { unit, .. } => {
                     Unit::parse(&unit.value).map(|unit| amount(&limit.to_string(), unit))
@@ -275,7 +286,9 @@ pub fn unknown_name(names: &Names, word: &Spanned<String>, wanted: PortType, ste
     let diag = Diag::new(Code::E0301, word.span, message).here("unknown");
     let near = names
         .nearest_step(&word.value, wanted)
-        .or_else(|| suggest::nearest(&word.value, names.steps().map(|(step, _)| step.name.value.as_str())))
+        .or_else(|| {
+            suggest::nearest(&word.value, names.steps().map(|(step, _)| step.name.value.as_str()))
+        })
         .filter(|near| *near != step);
     if let Some(near) = near {
         return diag.help(format!("the nearest one is `{near}`")).fix(word.span, near);
@@ -288,11 +301,9 @@ pub fn unknown_name(names: &Names, word: &Spanned<String>, wanted: PortType, ste
     match makers.as_slice() {
         [] => diag.help(format!("no step of the file makes {}", wanted.describe())),
         [one] => diag.help(format!("`{one}` makes {}", wanted.describe())).fix(word.span, *one),
-        many => diag.help(format!(
-            "{} make {}",
-            suggest::list(many.iter().copied()),
-            wanted.describe()
-        )),
+        many => {
+            diag.help(format!("{} make {}", suggest::list(many.iter().copied()), wanted.describe()))
+        }
     }
 }
 
@@ -323,7 +334,9 @@ pub fn wrong_reference(
                 .help(format!("the outputs of `{}` are {}", kind.name, outputs()));
             match suggest::nearest(&word.value, kind.outputs.iter().map(|output| output.name)) {
                 Some(near) => diag.fix(word.span, near),
-                None if words.len() == 2 && fitting.first() == kind.outputs.first().map(|o| &o.name) => {
+                None if words.len() == 2
+                    && fitting.first() == kind.outputs.first().map(|o| &o.name) =>
+                {
                     diag.fix(place, &first.value)
                 }
                 None => diag,
@@ -397,11 +410,9 @@ fn with_makers(
     match makers.as_slice() {
         [] => diag.help(format!("no step of the file makes {}", wanted.describe())),
         [one] => diag.help(format!("`{one}` makes {}", wanted.describe())).fix(place, *one),
-        many => diag.help(format!(
-            "{} make {}",
-            suggest::list(many.iter().copied()),
-            wanted.describe()
-        )),
+        many => {
+            diag.help(format!("{} make {}", suggest::list(many.iter().copied()), wanted.describe()))
+        }
     }
 }
 
@@ -419,7 +430,11 @@ pub fn found(expr: &Expr, names: &Names) -> String {
         return format!("{} `{}`", name.what(), word.value);
     }
     if let ExprKind::Path(words) = &expr.kind {
-        return format!("{} `{}`", if words.len() == 1 { "the name" } else { "the reference" }, join(words));
+        return format!(
+            "{} `{}`",
+            if words.len() == 1 { "the name" } else { "the reference" },
+            join(words)
+        );
     }
     expr.describe().to_string()
 }
@@ -454,7 +469,9 @@ pub fn example(ty: &Type, names: &Names, step: &str) -> Option<String> {
             let position = names.steps().position(|(one, _)| one.name.value == step);
             let earlier = names.steps().take(position.unwrap_or(usize::MAX));
             earlier
-                .filter(|(_, kind)| kind.outputs.first().is_some_and(|main| may_fit(main.ty, *wanted)))
+                .filter(|(_, kind)| {
+                    kind.outputs.first().is_some_and(|main| may_fit(main.ty, *wanted))
+                })
                 .last()
                 .map(|(step, _)| step.name.value.clone())
         }
@@ -492,7 +509,11 @@ pub fn sketch(ty: &Type) -> String {
                     false => format!("{} = {}", decl.name, sketch(&decl.ty)),
                 })
                 .collect();
-            if needed.is_empty() { variant.name.into() } else { format!("{}({})", variant.name, needed.join(", ")) }
+            if needed.is_empty() {
+                variant.name.into()
+            } else {
+                format!("{}({})", variant.name, needed.join(", "))
+            }
         }),
         Type::OneOf(types) => types.first().map_or("…".into(), sketch),
         Type::Port(_) => "a_step".into(),

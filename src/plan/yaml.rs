@@ -61,9 +61,9 @@ impl Reader<'_, '_> {
 
     fn fault(&mut self, place: Span, message: impl Into<String>) {
         self.diags.push(
-            Diag::new(Code::E0603, place, message)
-                .here("here")
-                .help("a parameter file is a map of names to values, such as `learning_rate: 3e-5`"),
+            Diag::new(Code::E0603, place, message).here("here").help(
+                "a parameter file is a map of names to values, such as `learning_rate: 3e-5`",
+            ),
         );
     }
 
@@ -81,7 +81,8 @@ impl Reader<'_, '_> {
                 | Event::DocumentEnd
                 | Event::Nothing => {}
                 // An empty file, or one of comments alone, gives no values.
-                Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || &*text == "~" => {}
+                Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || &*text == "~" => {
+                }
                 _ if documents > 0 => {
                     self.fault(span, "a parameter file holds one document");
                     return;
@@ -148,7 +149,8 @@ impl Reader<'_, '_> {
         match event {
             Event::Scalar(text, style, _, tag) => {
                 if let Some(tag) = tag {
-                    let message = format!("the tag `{}{}` means nothing here", tag.handle, tag.suffix);
+                    let message =
+                        format!("the tag `{}{}` means nothing here", tag.handle, tag.suffix);
                     self.fault(span, message);
                     return None;
                 }
@@ -177,7 +179,10 @@ impl Reader<'_, '_> {
                 Some(Raw::Map { entries: inner, span })
             }
             Event::Alias(_) => {
-                self.fault(span, "anchors and aliases are not read here: the value has to be repeated");
+                self.fault(
+                    span,
+                    "anchors and aliases are not read here: the value has to be repeated",
+                );
                 None
             }
             other => {
@@ -196,7 +201,8 @@ impl Reader<'_, '_> {
 
     /// Leaves out what `event` begins.
     fn skip(&mut self, event: &Event) {
-        let begins = |event: &Event| matches!(event, Event::MappingStart(..) | Event::SequenceStart(..));
+        let begins =
+            |event: &Event| matches!(event, Event::MappingStart(..) | Event::SequenceStart(..));
         let mut open = usize::from(begins(event));
         while open > 0 {
             let Some((event, _)) = self.events.pop() else { return };
