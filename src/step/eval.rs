@@ -113,7 +113,7 @@ pub(super) fn check_tokenizer(
             tokenizer.name, own.name
         );
         let diag = cx
-            .diag(Code::E0507, argument, message)
+            .diag(Code::E0505, argument, message)
             .help("`tokenizer` of `tokenize` names the step that loads the model");
         cx.push(diag);
     }
