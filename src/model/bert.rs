@@ -249,7 +249,7 @@ impl Bert {
         let positions = pass.embedding(&table("position_embeddings")?, &positions)?;
         let types = pass.embedding(&table("token_type_embeddings")?, types)?;
         let sum = ((words + types)? + positions)?;
-        let (weight, bias) = norm(parameters, "bert.embeddings.LayerNorm")?;
+        let (weight, bias) = weight_and_bias(parameters, "bert.embeddings.LayerNorm")?;
         let normed = pass.layer_norm(&sum, &weight, &bias, self.layer_norm_eps)?;
         let dropping =
             Drop { p: self.hidden_dropout, site: EMBEDDINGS_SITE, places: Places::All(text) };
@@ -292,7 +292,7 @@ impl Bert {
         )?;
         let add_norm = |x: &Tensor, residual: &Tensor, site: u32, rest: &str| {
             let dropping = Drop { p: self.hidden_dropout, site, places };
-            let (weight, bias) = norm(parameters, &module(rest))?;
+            let (weight, bias) = weight_and_bias(parameters, &module(rest))?;
             let norm = (&weight, &bias);
             pass.dropout_add_layer_norm(x, residual, &dropping, norm, self.layer_norm_eps)
         };
@@ -303,22 +303,23 @@ impl Bert {
             site + ATTENTION_OUTPUT_SITE,
             "attention.output.LayerNorm",
         )?;
-        let inner = pass.activation(&linear("intermediate.dense", &attended)?, self.activation)?;
-        let output = linear("output.dense", &inner)?;
+        let up = weight_and_bias(parameters, &module("intermediate.dense"))?;
+        let down = weight_and_bias(parameters, &module("output.dense"))?;
+        let output =
+            pass.feed_forward(&attended, (&up.0, &up.1), self.activation, (&down.0, &down.1))?;
         add_norm(&output, &attended, site + OUTPUT_SITE, "output.LayerNorm")
     }
 }
 
-/// Weight and bias of a layer norm.
-fn norm(parameters: &Parameters, module: &str) -> Result<(Weight, Weight)> {
+/// Weight and bias of a module.
+fn weight_and_bias(parameters: &Parameters, module: &str) -> Result<(Weight, Weight)> {
     let weight = parameters.get(&format!("{module}.weight"))?;
     Ok((weight, parameters.get(&format!("{module}.bias"))?))
 }
 
 /// `x` Wᵀ + b
 fn dense(parameters: &Parameters, module: &str, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-    let weight = parameters.get(&format!("{module}.weight"))?;
-    let bias = parameters.get(&format!("{module}.bias"))?;
+    let (weight, bias) = weight_and_bias(parameters, module)?;
     pass.linear(x, &weight, Some(&bias))
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::{Result, TextInput};
-use crate::nn::ops::{activation, attention, dropout, embedding, layer_norm, linear, take_rows};
+use crate::nn::ops::{
+    activation, attention, dropout, embedding, feed_forward, layer_norm, linear, take_rows,
+};
 use crate::nn::{
     Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, TokenPlace, Weight,
 };
@@ -86,6 +88,21 @@ impl Pass {
         Ok(match self.path {
             Path::Fused => linear::linear(x, weight, bias)?,
             Path::Reference => linear::reference(x, weight, bias.map(Weight::tensor))?,
+        })
+    }
+
+    /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`; each a weight
+    /// and its bias.
+    pub fn feed_forward(
+        &self,
+        x: &Tensor,
+        up: (&Weight, &Weight),
+        function: Activation,
+        down: (&Weight, &Weight),
+    ) -> Result<Tensor> {
+        Ok(match self.path {
+            Path::Fused => feed_forward::feed_forward(x, up, function, down)?,
+            Path::Reference => feed_forward::reference(x, up, function, down)?,
         })
     }
 
