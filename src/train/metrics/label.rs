@@ -68,7 +68,7 @@ impl Ratio {
         }
     }
 
-    /// What is missing where the denominator is 0.
+    /// What is missing where the denominator of one label is 0.
     fn missing(self) -> &'static str {
         match self {
             Ratio::Precision => "is never predicted",
@@ -77,12 +77,20 @@ impl Ratio {
         }
     }
 
+    /// What is missing where the denominator of all labels is 0.
+    fn all_missing(self) -> &'static str {
+        match self {
+            Ratio::Precision => "no label is predicted",
+            Ratio::Recall => "no label is true",
+            Ratio::F1 | Ratio::Jaccard => "no label is true or predicted",
+        }
+    }
+
     /// 0 and a warning where the denominator is 0, as scikit-learn does by default.
-    fn value(self, counts: LabelCounts, sample: &Sample, who: impl FnOnce() -> String) -> f64 {
+    fn value(self, counts: LabelCounts, sample: &Sample, why: impl FnOnce() -> String) -> f64 {
         let (numerator, denominator) = self.parts(counts);
         if denominator == 0 {
-            sample
-                .warn(|| format!("{} {}: its {} is set to 0", who(), self.missing(), self.name()));
+            sample.warn(|| format!("{}: {} is set to 0", why(), self.name()));
             return 0.0;
         }
         numerator as f64 / denominator as f64
@@ -170,7 +178,9 @@ fn average(ratio: Ratio, average: &Average, positive: Option<&str>, sample: &Sam
     }
     let counts = sample.label_counts();
     let of_label = |label: usize| {
-        ratio.value(counts[label], sample, || format!("the label `{}`", labels[label]))
+        ratio.value(counts[label], sample, || {
+            format!("the label `{}` {}", labels[label], ratio.missing())
+        })
     };
     match average {
         Average::Macro => {
@@ -192,7 +202,7 @@ fn average(ratio: Ratio, average: &Average, positive: Option<&str>, sample: &Sam
                 predicted: sum.predicted + count.predicted,
                 truth: sum.truth + count.truth,
             });
-            Outcome::Value(ratio.value(all, sample, || "any label".to_string()))
+            Outcome::Value(ratio.value(all, sample, || ratio.all_missing().to_string()))
         }
         Average::Binary => match positive_label(positive, labels) {
             Ok(label) => Outcome::Value(of_label(label)),
@@ -206,7 +216,7 @@ fn average(ratio: Ratio, average: &Average, positive: Option<&str>, sample: &Sam
                         predicted: u64::from(counts.predicted),
                         truth: u64::from(counts.truth),
                     };
-                    ratio.value(counts, sample, || "in some rows no label".to_string())
+                    ratio.value(counts, sample, || format!("in some rows {}", ratio.all_missing()))
                 };
                 Outcome::Value(sample.mean(rows.counts().iter().map(of_row)))
             }
