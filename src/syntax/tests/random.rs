@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::super::build::{Rule, recognise};
 use super::super::{format, parse_value};
 use super::{SENTIMENT, read, read_all};
-use crate::base::SourceId;
+use crate::base::{Code, SourceId};
 
 /// Reads and lays out whatever it is; places lie within the text.
 fn survive(text: &str) {
@@ -17,6 +18,14 @@ fn survive(text: &str) {
         }
     }
     let _ = parse_value(SourceId(0), text);
+    // The parser, which reads item by item, accepts what the grammar says of a whole file.
+    let whole = recognise(Rule::file, text).is_ok();
+    assert!(whole || !diags.is_empty(), "{text:?}");
+    let of_form = [Code::E0002, Code::E0007, Code::E0008, Code::E0009, Code::E0101];
+    assert!(
+        !whole || diags.iter().all(|diag| !of_form.contains(&diag.code)),
+        "{text:?}\n{diags:?}"
+    );
     match format(text) {
         Ok(laid) => stays(text, &laid),
         Err(found) => assert_eq!(found, diags),
