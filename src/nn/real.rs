@@ -20,7 +20,6 @@ pub(crate) trait Real:
     fn tanh(self) -> Self;
     fn greater(self, other: Self) -> Self;
 
-    #[doc(hidden)]
     fn gradient(buffer: &mut Buffer) -> Result<&mut Gradient<Self>>;
 }
 
