@@ -327,7 +327,8 @@ impl Reader<'_> {
                 .into_iter()
                 .any(|rule| recognise(rule, trial.text()).is_ok())
         };
-        let line = shown(self.text.get(first.start..).unwrap_or(""));
+        let line = self.text.get(first.start..).unwrap_or("").lines().next().unwrap_or("");
+        let line = shown(line.split(" #").next().unwrap_or("").trim_end());
         let known = ["param", "secret", "seed", "ftp"].into_iter().chain(LATER);
         let near = suggest::nearest(word, known).filter(|near| *near != word);
         let mut finding =

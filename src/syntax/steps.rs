@@ -18,10 +18,13 @@ impl Reader<'_> {
             self.diags.push(finding.diag(&draft, self.source, None));
             return self.unread(place.tokens.get(hyphenated(place.tokens, self.text, 0)));
         }
+        let before = self.diags.len();
         if place.shape == Shape::StepWithoutBlock {
             self.add_block(&mut draft);
         }
         self.mend_head(&mut draft);
+        let found = self.diags.get(before..).unwrap_or(&[]);
+        let guessed = found.iter().any(|diag| diag.code == Code::E0101);
         let faults = self.diags.len();
         let balanced = self.repair(&mut draft, Rule::only_step, place);
         let repaired = self.diags.len();
@@ -41,6 +44,8 @@ impl Reader<'_> {
             let name = place.tokens.iter().find(|token| Some(token.range()) == name);
             return self.unread(name);
         };
+        // What a step lacks besides a name or a block, and whether it is used, is not worth saying.
+        step.damaged |= guessed;
         step.insertion = insertion(self.text, &step, closed);
         self.ast.items.push(Item::Step(step));
     }
@@ -260,7 +265,8 @@ impl Reader<'_> {
         else {
             return;
         };
-        if word(before) == "," || word(before) == "{" || first.line_start {
+        let stray = tokens.get(before).is_some_and(|token| token.kind == TokenKind::Stray);
+        if word(before) == "," || word(before) == "{" || first.line_start || stray {
             return;
         }
         let message =
