@@ -316,7 +316,7 @@ impl Step for LoadData {
         let mut tables = Vec::new();
         let mut reported: Vec<(Code, String)> = Vec::new();
         for (name, argument, patterns) in self.sources() {
-            let mut shape: Option<(Vec<(String, ColumnType)>, Labels, bool)> = None;
+            let mut shape: Option<Seen> = None;
             for (at, pattern) in patterns.iter().enumerate() {
                 let path =
                     if patterns.len() > 1 { format!("{argument}.{at}") } else { argument.clone() };
@@ -477,6 +477,9 @@ impl LoadData {
         self.arranged(self.sources().into_iter().map(|(name, ..)| (name, shape.clone())).collect())
     }
 }
+
+/// What the heads of a table's files show: columns, labels, and whether these are all labels.
+type Seen = (Vec<(String, ColumnType)>, Labels, bool);
 
 /// The labels of two files of which both hold some.
 fn joined(one: Labels, two: Labels) -> Labels {
