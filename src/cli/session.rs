@@ -47,6 +47,21 @@ pub struct WorkArgs {
     pub rehash: bool,
 }
 
+impl WorkArgs {
+    /// All steps of a program, with nothing special.
+    pub fn of(program: &ProgramArgs, store: &StoreArgs) -> Self {
+        Self {
+            program: program.clone(),
+            steps: Vec::new(),
+            force: Vec::new(),
+            quick: false,
+            store: store.clone(),
+            threads: None,
+            rehash: false,
+        }
+    }
+}
+
 /// What `--quick` takes of everything.
 const QUICK: Quick = Quick { rows: 200, updates: 10 };
 

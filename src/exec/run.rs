@@ -380,12 +380,16 @@ pub fn run(session: &Session, sink: &mut dyn Sink) -> Outcome {
 /// Collects the scores among a step's outputs.
 fn scores(node: &Node, done: &Done, outcome: &mut Outcome) -> Result<(), StepError> {
     for (at, output) in node.kind.outputs.iter().enumerate() {
-        let made = done.records.borrow().get(&node.name).is_some_and(|record| record.output(output.name).is_some());
-        if output.ty != PortType::Scores || !made {
+        if output.ty != PortType::Scores {
             continue;
         }
-        let port = PortRef::One { step: node.name.clone(), output: output.name.into(), field: None };
-        if let Value::Scores(scores) = done.load(&port)? {
+        let stored = || done.records.borrow().get(&node.name).is_some_and(|record| record.output(output.name).is_some());
+        let value = match done.derive(&node.name, output.name)? {
+            Some(value) => value,
+            None if stored() => done.stored(&node.name, output.name, None)?,
+            None => continue,
+        };
+        if let Value::Scores(scores) = value {
             let list = if at == 0 { &mut outcome.scores } else { &mut outcome.validations };
             list.push((node.name.clone(), scores));
         }
@@ -747,4 +751,19 @@ pub fn data_first(graph: &Graph, steps: &[usize]) -> Vec<usize> {
     }
     let (behind, first): (Vec<usize>, Vec<usize>) = steps.iter().partition(|at| late.contains(at));
     first.into_iter().chain(behind).collect()
+}
+
+/// The steps that make nothing but tables from nothing but tables: what they establish needs all
+/// rows and no model.
+pub fn data_alone(graph: &Graph) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for &at in &graph.order {
+        let tables = graph.nodes.get(at).and_then(|node| node.kind.outputs.first()).is_some_and(
+            |main| matches!(main.ty, PortType::Table | PortType::Tables),
+        );
+        if tables && graph.dependencies(at).iter().all(|needed| found.contains(needed)) {
+            found.push(at);
+        }
+    }
+    found
 }

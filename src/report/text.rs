@@ -1,12 +1,21 @@
 //! Grids and times as people read them.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 
 /// A grid with a head. Columns whose names stand in `right` are aligned at their right edge.
 pub fn grid(head: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    // Lines between rows say nothing.
+    for line in [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ] {
+        table.remove_style(line);
+    }
     let aligned = |at: usize, text: &str| {
         let alignment = match head.get(at).is_some_and(|name| right.contains(name)) {
             true => CellAlignment::Right,
