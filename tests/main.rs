@@ -1,5 +1,12 @@
 //! The one integration binary.
 
+mod cases;
+mod cli;
 mod floors;
 mod metrics;
+mod parity;
 mod quickstart;
+mod rows;
+mod runner;
+mod training;
+mod transformers;
