@@ -147,7 +147,11 @@ fn an_unchanged_program_trains_nothing_and_is_told_in_the_documented_form() {
     let accuracy = &first["metrics"]["quality"]["accuracy"];
     let value = |name: &str| accuracy[name].as_f64().unwrap();
     assert!(value("low") <= value("value") && value("value") <= value("high"), "{accuracy}");
-    assert!(first["validation"]["tuned"]["accuracy"]["value"].is_number(), "{}", first["validation"]);
+    assert!(
+        first["validation"]["tuned"]["accuracy"]["value"].is_number(),
+        "{}",
+        first["validation"]
+    );
     assert_eq!(first["errors"], Value::Array(Vec::new()));
 
     let begun = Instant::now();
@@ -292,8 +296,10 @@ fn a_damaged_store_is_a_miss_that_is_reported() {
 fn processes_that_share_a_store_share_the_work() {
     let project = Project::new();
     let start = || project.command(&["p.ftp", "--json"]).spawn().unwrap();
-    let outputs: Vec<Output> =
-        [start(), start(), start()].into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let outputs: Vec<Output> = [start(), start(), start()]
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .collect();
     let runs: Vec<Value> = outputs
         .iter()
         .map(|output| {
@@ -313,7 +319,10 @@ fn processes_that_share_a_store_share_the_work() {
 
 /// Long enough to be interrupted, with checkpoints on the way.
 fn long() -> String {
-    PROGRAM.replace("budget    = 4 updates", "budget    = 600 updates\n  checkpoint_every = 20 updates")
+    PROGRAM.replace(
+        "budget    = 4 updates",
+        "budget    = 600 updates\n  checkpoint_every = 20 updates",
+    )
 }
 
 /// Waits until the training has done some updates.
@@ -321,13 +330,17 @@ fn wait_for_training(project: &Project, child: &mut Child) {
     let begun = Instant::now();
     loop {
         let events = fs::read_to_string(project.path("events")).unwrap_or_default();
-        let training = events.lines().filter(|line| line.contains("\"progress\"") && line.contains("tuned"));
+        let training =
+            events.lines().filter(|line| line.contains("\"progress\"") && line.contains("tuned"));
         if training.count() > 2 {
             // Some updates more, so that there is something to go on from.
             std::thread::sleep(Duration::from_millis(300));
             return;
         }
-        assert!(child.try_wait().unwrap().is_none(), "ended before it could be interrupted: {events}");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "ended before it could be interrupted: {events}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(120), "{events}");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -390,7 +403,10 @@ fn a_saved_folder_is_kept_as_it_was_made_and_others_are_left_alone() {
 #[test]
 fn steps_by_name_forced_and_in_short() {
     let project = Project::new();
-    assert_eq!(ran(&project.json(&["p.ftp", "tokens"], 0)), ["encoder", "messages", "parts", "tokens"]);
+    assert_eq!(
+        ran(&project.json(&["p.ftp", "tokens"], 0)),
+        ["encoder", "messages", "parts", "tokens"]
+    );
     assert_eq!(ran(&project.json(&["p.ftp", "tokens", "--force", "parts"], 0)), ["parts"]);
     let quick = project.json(&["p.ftp", "--quick"], 0);
     assert_eq!(ran(&quick).len(), 8);
@@ -402,11 +418,15 @@ fn steps_by_name_forced_and_in_short() {
 
 #[test]
 fn wrong_programs_and_wrong_command_lines_end_with_two() {
-    let project = Project::with(&PROGRAM.replace("batch     = 8", "batch     = 0").replace("tuned, to", "tund, to"));
+    let project = Project::with(
+        &PROGRAM.replace("batch     = 8", "batch     = 0").replace("tuned, to", "tund, to"),
+    );
     let run = project.json(&["p.ftp"], 2);
     let errors = run["errors"].as_array().unwrap();
     assert_eq!(errors.len(), 2, "{run}");
-    assert!(errors.iter().all(|error| error["place"]["line"].is_number() && error["code"].is_string()));
+    assert!(
+        errors.iter().all(|error| error["place"]["line"].is_number() && error["code"].is_string())
+    );
     let output = project.ftrun(&["p.ftp"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
@@ -414,12 +434,18 @@ fn wrong_programs_and_wrong_command_lines_end_with_two() {
     assert!(shown.contains("p.ftp:21") && shown.contains("ftrun explain"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "colours without a terminal");
     assert!(!project.path(".ftrun").exists());
-    for arguments in [&["absent.ftp"][..], &["--no-such-flag"], &["check"], &["p.ftp", "--threads", "0"]] {
+    for arguments in
+        [&["absent.ftp"][..], &["--no-such-flag"], &["check"], &["p.ftp", "--threads", "0"]]
+    {
         assert_eq!(project.ftrun(arguments).status.code(), Some(2), "{arguments:?}");
     }
     // A row that cannot be read is found while running, with its file and line.
     let project = Project::new();
-    fs::write(project.path("messages.csv"), format!("text,label\n{}a,b,c\n", "hello there,x\n".repeat(1100))).unwrap();
+    fs::write(
+        project.path("messages.csv"),
+        format!("text,label\n{}a,b,c\n", "hello there,x\n".repeat(1100)),
+    )
+    .unwrap();
     let run = project.json(&["p.ftp"], 1);
     assert!(run["errors"][0]["message"].as_str().unwrap().contains("messages.csv:1102"), "{run}");
     assert_eq!(statuses(&run)["messages"], "failed");
@@ -455,7 +481,8 @@ fn runs_are_listed_and_shown_by_what_people_type() {
     let first = project.json(&["p.ftp", "parts"], 0);
     let second = project.json(&["p.ftp", "tokens", "--set", "seed=4"], 0);
     let runs = project.json(&["runs"], 0);
-    let names: Vec<&Value> = runs["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
+    let names: Vec<&Value> =
+        runs["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
     assert_eq!(names, [&second["run"], &first["run"]]);
     for asked in ["last", "@1", second["run"].as_str().unwrap()] {
         let shown = project.json(&["show", asked], 0);
@@ -468,7 +495,9 @@ fn runs_are_listed_and_shown_by_what_people_type() {
     let arguments = manifest["steps"][0]["arguments"].as_array().unwrap();
     let source = arguments.iter().find(|argument| argument["name"] == "source").unwrap();
     assert_eq!(source["origin"], "p.ftp:7");
-    assert!(manifest["steps"][0]["outputs"].is_object() && manifest["class"]["features"].is_array());
+    assert!(
+        manifest["steps"][0]["outputs"].is_object() && manifest["class"]["features"].is_array()
+    );
     fs::remove_dir_all(project.path("cache")).unwrap();
     assert_eq!(project.json(&["runs", "rebuild"], 0)["runs"], 2);
     assert_eq!(project.ftrun(&["show", "no-such-run"]).status.code(), Some(2));

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use ftrun::base::{Code, Span};
 use ftrun::data::{ColumnData, DataError, Header, ReadOptions, Table};
-use ftrun::exec::{
-    Class, End, Files, Outcome, Pace, Prospect, Session, Signal, Sink, Store, run,
-};
+use ftrun::exec::{Class, End, Files, Outcome, Pace, Prospect, Session, Signal, Sink, Store, run};
 use ftrun::params;
 use ftrun::plan::{Graph, Node};
 use ftrun::schema::{Bound, Port, PortRef, PortType};
@@ -202,7 +200,9 @@ fn a_changed_step_with_the_same_result_stops_the_change() {
 #[test]
 fn a_forced_step_runs_and_a_step_that_draws_is_found_out() {
     let world = World::new();
-    let nodes = || vec![half("a", 4, 0), more("b", "a"), node("chance", "c", vec![("unused", Bound::Int(0))])];
+    let nodes = || {
+        vec![half("a", 4, 0), more("b", "a"), node("chance", "c", vec![("unused", Bound::Int(0))])]
+    };
     world.run(nodes(), &[]);
     let outcome = world.run(nodes(), &["a"]);
     assert_eq!(statuses(&outcome), ["run", "hit", "hit"]);
@@ -244,7 +244,8 @@ fn a_plan_knows_what_depends() {
 fn values_are_loaded_again_where_a_later_step_needs_them() {
     let world = World::new();
     world.run(vec![half("a", 4, 0)], &[]);
-    let outcome = world.run(vec![half("a", 4, 0), more("b", "a"), more("c", "b"), more("d", "a")], &[]);
+    let outcome =
+        world.run(vec![half("a", 4, 0), more("b", "a"), more("c", "b"), more("d", "a")], &[]);
     // `d` is `b` under another name.
     assert_eq!(statuses(&outcome), ["hit", "run", "run", "hit"]);
 }

@@ -61,7 +61,8 @@ pub fn run(args: &CheckArgs, console: &Console) -> Exit {
             console.message(&data.shown);
         } else {
             let file = args.program.file.display();
-            let (count, all) = (opened.graph.nodes.len(), if args.data { ", all rows read" } else { "" });
+            let (count, all) =
+                (opened.graph.nodes.len(), if args.data { ", all rows read" } else { "" });
             console.result(&format!("{file}: {count} steps, no errors{all}"));
         }
     }
@@ -70,8 +71,8 @@ pub fn run(args: &CheckArgs, console: &Console) -> Exit {
 
 fn read_all(opened: &Opened, console: &Console) -> Result<Data, String> {
     set_threads(opened.threads)?;
-    let store =
-        Store::create(&opened.store).map_err(|error| format!("{}: {error}", opened.store.display()))?;
+    let store = Store::create(&opened.store)
+        .map_err(|error| format!("{}: {error}", opened.store.display()))?;
     let files = opened.files(&store);
     let mut data = Data::default();
     // Each branch by itself: a bad file in one does not hide what is wrong in another.
@@ -95,7 +96,9 @@ fn read_all(opened: &Opened, console: &Console) -> Result<Data, String> {
             }
         }
         // What fails upstream is told there.
-        if let End::Failed { step, error } = &outcome.end && *step == node.name {
+        if let End::Failed { step, error } = &outcome.end
+            && *step == node.name
+        {
             let diag = diag_of(&opened.graph, step, error);
             data.errors.push(render::object(&diag, &opened.program.sources));
             data.shown.push_str(&render::graphical(&diag, &opened.program.sources, console));

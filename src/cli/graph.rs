@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::Exit;
 use super::args::ProgramArgs;
 use super::console::Console;
 use super::program::Program;
-use super::Exit;
 use crate::plan::{Graph, draw};
 
 #[derive(Debug, Args)]

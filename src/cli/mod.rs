@@ -177,9 +177,8 @@ mod tests {
 
     #[test]
     fn a_verb_is_kept_and_a_file_is_run() {
-        let words = |text: &str| -> Vec<std::ffi::OsString> {
-            text.split(' ').map(Into::into).collect()
-        };
+        let words =
+            |text: &str| -> Vec<std::ffi::OsString> { text.split(' ').map(Into::into).collect() };
         assert_eq!(with_default_verb(words("ftrun check a.ftp")), words("ftrun check a.ftp"));
         assert_eq!(
             with_default_verb(words("ftrun --color never explain E0001")),

@@ -40,8 +40,10 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
             return Exit::Failed;
         }
     };
-    let program = args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let rows: Vec<Row> = planned.iter().map(|step| Row::of(step, &store, &program, &session.force)).collect();
+    let program =
+        args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let rows: Vec<Row> =
+        planned.iter().map(|step| Row::of(step, &store, &program, &session.force)).collect();
     if console.json {
         console.object(&json!({
             "schema": 1,
@@ -62,13 +64,24 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
             .zip(&planned)
             .map(|(row, step)| {
                 let time = row.seconds.map(report::duration).unwrap_or_default();
-                vec![step.name.clone(), step.kind.into(), step.prospect.word().into(), time, row.reason.clone()]
+                vec![
+                    step.name.clone(),
+                    step.kind.into(),
+                    step.prospect.word().into(),
+                    time,
+                    row.reason.clone(),
+                ]
             })
             .collect();
         console.result(&report::grid(&["step", "kind", "", "time", "why"], &["time"], &cells));
-        let count = |prospect: Prospect| planned.iter().filter(|step| step.prospect == prospect).count();
+        let count =
+            |prospect: Prospect| planned.iter().filter(|step| step.prospect == prospect).count();
         let known: f64 = rows.iter().filter_map(|row| row.seconds).sum();
-        let time = if known > 0.0 { format!("; about {}", report::duration(known)) } else { String::new() };
+        let time = if known > 0.0 {
+            format!("; about {}", report::duration(known))
+        } else {
+            String::new()
+        };
         console.result(&format!(
             "{} to run, {} that depend on them, {} unchanged{time}",
             count(Prospect::Run),
@@ -88,7 +101,12 @@ struct Row {
 }
 
 impl Row {
-    fn of(step: &Planned, store: &Store, program: &str, force: &std::collections::BTreeSet<String>) -> Self {
+    fn of(
+        step: &Planned,
+        store: &Store,
+        program: &str,
+        force: &std::collections::BTreeSet<String>,
+    ) -> Self {
         let last = Manifest::latest_with(store, program, &step.name);
         let ran = Manifest::latest_run(store, program, &step.name);
         let reason = match step.prospect {
@@ -99,7 +117,10 @@ impl Row {
                     None => String::new(),
                 }
             }
-            Prospect::Depends => format!("on {}", crate::base::suggest::list(step.waits_for.iter().map(String::as_str))),
+            Prospect::Depends => format!(
+                "on {}",
+                crate::base::suggest::list(step.waits_for.iter().map(String::as_str))
+            ),
             Prospect::Run => match (&step.trouble, last) {
                 (Some(trouble), _) => trouble.clone(),
                 _ if force.contains(&step.name) => "forced".to_string(),
@@ -107,7 +128,8 @@ impl Row {
                 (None, Some((_, earlier))) => reason(step, store, earlier.key),
             },
         };
-        let seconds = ran.as_ref().filter(|_| step.prospect != Prospect::Hit).map(|ran| ran.seconds);
+        let seconds =
+            ran.as_ref().filter(|_| step.prospect != Prospect::Hit).map(|ran| ran.seconds);
         Self { reason, seconds, memory: ran.and_then(|ran| ran.peak_memory) }
     }
 }
@@ -122,7 +144,9 @@ fn reason(step: &Planned, store: &Store, earlier: Option<crate::base::Digest>) -
     let mut texts: Vec<String> = found
         .iter()
         .take(2)
-        .map(|one| format!("{}{}{}", one.path, if one.path.is_empty() { "" } else { " " }, one.text))
+        .map(|one| {
+            format!("{}{}{}", one.path, if one.path.is_empty() { "" } else { " " }, one.text)
+        })
         .collect();
     match found.len() {
         0 => return "the earlier result is gone".to_string(),

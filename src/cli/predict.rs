@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 use super::Exit;
 use super::args::ProgramArgs;
 use super::console::Console;
-use super::progress::Progress;
 use super::program::{Program, folder_of, settings_of};
+use super::progress::Progress;
 use super::render;
 use super::run::{diag_of, refuse};
 use super::session::{Refusal, StoreArgs, set_threads, store_of};
@@ -81,13 +81,16 @@ fn predict(args: &PredictArgs, console: &Console) -> Result<Exit, Refusal> {
         let model = std::path::absolute(file).map_err(|error| message(error.to_string()))?;
         let source = quoted(&model.to_string_lossy());
         let head = head_of(&model)?;
-        let _ = writeln!(added, "load-model {MODEL} {{ source = folder({source}), head = {head} }}");
+        let _ =
+            writeln!(added, "load-model {MODEL} {{ source = folder({source}), head = {head} }}");
         (PathBuf::from("."), "ftp 1\n".to_string(), MODEL.to_string())
     } else {
         let text = std::fs::read_to_string(file)
             .map_err(|error| message(format!("{shown}: {}", error.to_string().to_lowercase())))?;
         let step = args.step.clone().ok_or_else(|| {
-            message(format!("name the step whose model answers: ftrun predict {shown} STEP --text \"…\""))
+            message(format!(
+                "name the step whose model answers: ftrun predict {shown} STEP --text \"…\""
+            ))
         })?;
         (folder_of(file), text, step)
     };
@@ -97,15 +100,16 @@ fn predict(args: &PredictArgs, console: &Console) -> Result<Exit, Refusal> {
         // The program itself has to be right before anything is added to it.
         let program = Program::check(&args.program, &probe).map_err(message)?;
         let Some(graph) = &program.graph else { return Err(Refusal::Program(Box::new(program))) };
-        graph.ancestors(std::slice::from_ref(&model)).map_err(|error| message(error.to_string()))?;
+        graph
+            .ancestors(std::slice::from_ref(&model))
+            .map_err(|error| message(error.to_string()))?;
     }
     let _ = writeln!(added, "predict {ANSWERS} {{ model = {model}, data = {ROWS} }}");
     let whole = format!("{text}\n{added}");
     let mut program = Program::check_text(&args.program, whole, &probe).map_err(message)?;
     let Some(graph) = program.graph.take() else { return Err(Refusal::Program(Box::new(program))) };
-    let steps = graph
-        .ancestors(&[ANSWERS.to_string()])
-        .map_err(|error| message(error.to_string()))?;
+    let steps =
+        graph.ancestors(&[ANSWERS.to_string()]).map_err(|error| message(error.to_string()))?;
     set_threads(settings.threads.unwrap_or_else(class::available_threads)).map_err(message)?;
     let store = Store::at(store_of(&args.store, &settings, &folder));
     let files = Files::open(store.folder("files.json"), false);
@@ -131,7 +135,11 @@ fn predict(args: &PredictArgs, console: &Console) -> Result<Exit, Refusal> {
             "`{model}` has not been made with these values: `{step}` has no result in the store; first: ftrun {shown} {model}"
         ))),
         Err(Loose::Failed { step, error }) => {
-            console.message(&render::graphical(&failure(&graph, &step, &error), &program.sources, console));
+            console.message(&render::graphical(
+                &failure(&graph, &step, &error),
+                &program.sources,
+                console,
+            ));
             Ok(Exit::Failed)
         }
     }
@@ -155,7 +163,9 @@ fn write_texts(args: &PredictArgs, folder: &Path) -> Result<PathBuf, Refusal> {
     }
     if !args.text_pair.is_empty() && args.text_pair.len() != args.text.len() {
         let (texts, pairs) = (args.text.len(), args.text_pair.len());
-        return Err(message(format!("there are {texts} --text and {pairs} --text-pair; each needs its own")));
+        return Err(message(format!(
+            "there are {texts} --text and {pairs} --text-pair; each needs its own"
+        )));
     }
     let mut lines = String::new();
     for (at, text) in args.text.iter().enumerate() {
@@ -166,7 +176,8 @@ fn write_texts(args: &PredictArgs, folder: &Path) -> Result<PathBuf, Refusal> {
         let _ = writeln!(lines, "{line}");
     }
     let path = folder.join("texts.jsonl");
-    std::fs::write(&path, lines).map_err(|error| message(format!("{}: {error}", path.display())))?;
+    std::fs::write(&path, lines)
+        .map_err(|error| message(format!("{}: {error}", path.display())))?;
     Ok(path)
 }
 
@@ -215,7 +226,8 @@ fn show(args: &PredictArgs, table: &Table, console: &Console) -> Result<Exit, Re
     let failed = |error: crate::data::DataError| message(error.to_string());
     let lines = to_bytes(table, Path::new("answers.jsonl")).map_err(failed)?;
     let lines = String::from_utf8_lossy(&lines).into_owned();
-    let rows: Vec<Json> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let rows: Vec<Json> =
+        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if console.json {
         console.object(&json!({ "schema": 1, "predictions": rows, "warnings": [], "errors": [] }));
     } else if args.rows.is_some() {
@@ -234,10 +246,13 @@ fn answer(row: &Json) -> String {
         Some(Json::String(text)) => text.clone(),
         Some(Json::Array(labels)) if labels.is_empty() => "none".to_string(),
         Some(Json::Array(labels)) => {
-            let names = labels.iter().map(|label| label.as_str().map_or(label.to_string(), str::to_string));
+            let names =
+                labels.iter().map(|label| label.as_str().map_or(label.to_string(), str::to_string));
             names.collect::<Vec<_>>().join(", ")
         }
-        Some(Json::Number(number)) => number.as_f64().map_or(number.to_string(), |value| format!("{value:.4}")),
+        Some(Json::Number(number)) => {
+            number.as_f64().map_or(number.to_string(), |value| format!("{value:.4}"))
+        }
         Some(other) => other.to_string(),
         None => String::new(),
     };

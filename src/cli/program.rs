@@ -49,7 +49,11 @@ impl Program {
     }
 
     /// The same for a program of this text.
-    pub fn check_text(args: &ProgramArgs, text: String, probe: &DiskProbe) -> Result<Program, String> {
+    pub fn check_text(
+        args: &ProgramArgs,
+        text: String,
+        probe: &DiskProbe,
+    ) -> Result<Program, String> {
         let mut sources = vec![Source::new(args.file.display().to_string(), text)];
         let mut bindings = Bindings::default();
         let mut add = |source: Source, ids: &mut Vec<SourceId>| {
@@ -104,13 +108,15 @@ fn read(path: &Path) -> Result<String, String> {
             format!("{}: line {} is not UTF-8", path.display(), line + 1)
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let near = std::fs::read_dir(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .filter(|name| name.ends_with(".ftp"))
-                .collect::<std::collections::BTreeSet<_>>();
+            let near = std::fs::read_dir(
+                path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            )
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".ftp"))
+            .collect::<std::collections::BTreeSet<_>>();
             let wanted = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let nearest = crate::base::suggest::nearest(&wanted, near.iter().map(String::as_str));
             let hint = nearest.map(|name| format!("; there is `{name}`")).unwrap_or_default();

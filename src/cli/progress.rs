@@ -59,7 +59,16 @@ impl Progress {
         };
         let now = Instant::now();
         let bars = (console.terminal && !console.quiet).then(Bars::new);
-        Ok(Self { console: *console, begun: now, events, bars, steps: 0, done: 0, phase: None, said: now })
+        Ok(Self {
+            console: *console,
+            begun: now,
+            events,
+            bars,
+            steps: 0,
+            done: 0,
+            phase: None,
+            said: now,
+        })
     }
 
     /// A line above the bars.
@@ -101,7 +110,9 @@ impl Progress {
                     begun: Instant::now(),
                     detail: String::new(),
                 });
-                self.record(json!({ "event": "phase", "step": step, "phase": name, "total": total }));
+                self.record(
+                    json!({ "event": "phase", "step": step, "phase": name, "total": total }),
+                );
                 if let Some(bars) = &self.bars {
                     bars.phase(name, *total);
                 }
@@ -111,7 +122,9 @@ impl Progress {
                     phase.done = *done;
                     phase.detail.clone_from(detail);
                 }
-                self.record(json!({ "event": "progress", "step": step, "done": done, "detail": detail }));
+                self.record(
+                    json!({ "event": "progress", "step": step, "done": done, "detail": detail }),
+                );
                 match &self.bars {
                     Some(bars) => {
                         bars.inside.set_position(*done);
@@ -179,7 +192,9 @@ impl Sink for Progress {
             }
             Signal::Inside { step, event } => self.inside(step, event),
             Signal::Waiting { step, host, process } => {
-                self.record(json!({ "event": "waiting", "step": step, "host": host, "process": process }));
+                self.record(
+                    json!({ "event": "waiting", "step": step, "host": host, "process": process }),
+                );
                 let line = format!("process {process} on {host} is making this; waiting for it");
                 self.say(&format!("{}: {line}", self.head(step)));
             }
@@ -196,7 +211,9 @@ impl Sink for Progress {
             }
             Signal::Placed { step, path, written } => {
                 let path = path.display().to_string();
-                self.record(json!({ "event": "placed", "step": step, "path": path, "written": written }));
+                self.record(
+                    json!({ "event": "placed", "step": step, "path": path, "written": written }),
+                );
             }
             Signal::Warning { step, message } => {
                 self.record(json!({ "event": "warning", "step": step, "message": message }));

@@ -41,7 +41,8 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
         Ok(opened) => opened,
         Err(refusal) => return refuse(refusal, console),
     };
-    let warnings: Vec<_> = opened.program.diags.iter().filter(|diag| diag.severity() == Severity::Warning).collect();
+    let warnings: Vec<_> =
+        opened.program.diags.iter().filter(|diag| diag.severity() == Severity::Warning).collect();
     if !warnings.is_empty() && !console.json {
         console.message(&opened.program.render(console));
     }
@@ -59,9 +60,13 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
     let identity = Identity::new(started, &taken);
     if !console.quiet && !console.json {
         let (steps, threads) = (opened.steps.len(), opened.threads);
-        let threads = if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
+        let threads =
+            if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
         let plural = if steps == 1 { "step" } else { "steps" };
-        console.message(&format!("run {}: {steps} {plural}, {threads} on the processor", identity.name));
+        console.message(&format!(
+            "run {}: {steps} {plural}, {threads} on the processor",
+            identity.name
+        ));
     }
     let stopper = signals::listen(console);
     let stop = || stopper.get();
@@ -82,7 +87,12 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
         let mut errors = Vec::new();
         errors.extend(failure.iter().map(|diag| render::object(diag, &opened.program.sources)));
         let mut all_warnings = opened.program.objects(Severity::Warning);
-        all_warnings.extend(outcome.warnings.iter().map(|(step, message)| json!({ "step": step, "message": message })));
+        all_warnings.extend(
+            outcome
+                .warnings
+                .iter()
+                .map(|(step, message)| json!({ "step": step, "message": message })),
+        );
         console.object(&json!({
             "schema": 1,
             "run": identity.name,
@@ -148,6 +158,9 @@ fn tell(
     if let Some(table) = report::table(&outcome.scores) {
         console.result(&table);
     }
+    for table in report::details(&outcome.scores) {
+        console.result(&table);
+    }
     let mut saved = None;
     for step in &outcome.steps {
         if let Some(path) = &step.placed {
@@ -156,9 +169,13 @@ fn tell(
         }
     }
     if !console.quiet {
-        let ran = outcome.steps.iter().filter(|step| step.status == crate::exec::Status::Run).count();
+        let ran =
+            outcome.steps.iter().filter(|step| step.status == crate::exec::Status::Run).count();
         let hits = outcome.steps.len() - ran;
-        console.message(&format!("done in {}: {ran} steps ran, {hits} unchanged", report::duration(seconds)));
+        console.message(&format!(
+            "done in {}: {ran} steps ran, {hits} unchanged",
+            report::duration(seconds)
+        ));
         let model = opened
             .steps
             .iter()
@@ -167,7 +184,11 @@ fn tell(
         let next = match (&saved, model) {
             (Some(folder), _) => format!("ftrun predict {} --text \"…\"", shown(folder)),
             (None, Some(node)) => {
-                format!("ftrun predict {} {} --text \"…\"", args.work.program.file.display(), node.name)
+                format!(
+                    "ftrun predict {} {} --text \"…\"",
+                    args.work.program.file.display(),
+                    node.name
+                )
             }
             (None, None) => format!("ftrun graph {}", args.work.program.file.display()),
         };
@@ -215,7 +236,9 @@ fn quoted(word: &str) -> String {
 pub fn diag_of(graph: &Graph, step: &str, error: &StepError) -> Diag {
     let node = graph.node(step);
     let span = node
-        .and_then(|node| error.argument.as_deref().and_then(|path| node.origin(path)).or(Some(node.span)))
+        .and_then(|node| {
+            error.argument.as_deref().and_then(|path| node.origin(path)).or(Some(node.span))
+        })
         .unwrap_or_default();
     let place = match (&error.file, error.line) {
         (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
@@ -276,7 +299,11 @@ fn manifest(
             .filter_map(|output| Some((output.name.clone(), output.content(None)?)))
             .collect(),
         placed: step.placed.clone(),
-        arguments: opened.graph.node(&step.name).map(|node| arguments(node, sources)).unwrap_or_default(),
+        arguments: opened
+            .graph
+            .node(&step.name)
+            .map(|node| arguments(node, sources))
+            .unwrap_or_default(),
     });
     let (status, errors) = match &outcome.end {
         End::Done => ("done", Vec::new()),
@@ -290,7 +317,9 @@ fn manifest(
         program: manifest::Program {
             file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             folder: std::path::absolute(&opened.folder).unwrap_or_else(|_| opened.folder.clone()),
-            digest: sources.first().map_or(Digest::of(b""), |source| Digest::of(source.text.as_bytes())),
+            digest: sources
+                .first()
+                .map_or(Digest::of(b""), |source| Digest::of(source.text.as_bytes())),
             seed: opened.graph.seed,
             quick: args.work.quick,
             parameters: opened
@@ -313,7 +342,11 @@ fn manifest(
         steps: steps.collect(),
         metrics: metrics(&outcome.scores),
         validation: metrics(&outcome.validations),
-        warnings: outcome.warnings.iter().map(|(step, message)| format!("{step}: {message}")).collect(),
+        warnings: outcome
+            .warnings
+            .iter()
+            .map(|(step, message)| format!("{step}: {message}"))
+            .collect(),
         errors,
         class: Class::here(),
         threads: opened.threads,

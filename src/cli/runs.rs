@@ -54,7 +54,9 @@ pub fn run(args: &RunsArgs, console: &Console) -> Exit {
         console.result("no runs yet");
         return Exit::Done;
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64());
     let cells: Vec<Vec<String>> = rows.iter().map(|row| cells(row, now)).collect();
     console.result(&report::grid(
         &["run", "program", "when", "took", "", "ran", "metrics"],

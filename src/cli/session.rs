@@ -182,7 +182,8 @@ pub fn find_store(args: &StoreArgs, program: Option<&Path>) -> Result<Store, Str
             [only] => return Ok(Store::at(only)),
             [] => {}
             many => {
-                let names: Vec<String> = many.iter().map(|path| path.display().to_string()).collect();
+                let names: Vec<String> =
+                    many.iter().map(|path| path.display().to_string()).collect();
                 return Err(format!(
                     "there are several stores, {}; say `--store DIR`",
                     suggest::list(names.iter().map(String::as_str))

@@ -62,8 +62,10 @@ pub fn run(args: &ShowArgs, console: &Console) -> Exit {
         .steps
         .iter()
         .map(|step| {
-            let memory = step.peak_memory.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default();
-            let placed = step.placed.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            let memory =
+                step.peak_memory.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default();
+            let placed =
+                step.placed.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             vec![
                 step.name.clone(),
                 step.kind.clone(),
@@ -74,20 +76,35 @@ pub fn run(args: &ShowArgs, console: &Console) -> Exit {
             ]
         })
         .collect();
-    console.result(&report::grid(&["step", "kind", "", "took", "memory", "placed"], &["took", "memory"], &steps));
+    console.result(&report::grid(
+        &["step", "kind", "", "took", "memory", "placed"],
+        &["took", "memory"],
+        &steps,
+    ));
     let metrics: Vec<Vec<String>> = manifest
         .metrics
         .iter()
         .chain(&manifest.validation)
         .flat_map(|(step, values)| values.iter().map(move |(name, metric)| (step, name, metric)))
         .map(|(step, name, metric)| {
-            let number = |value: Option<f64>| value.map(|value| format!("{value:.4}")).unwrap_or_default();
-            vec![step.clone(), name.clone(), number(metric.value), number(metric.low), number(metric.high)]
+            let number =
+                |value: Option<f64>| value.map(|value| format!("{value:.4}")).unwrap_or_default();
+            vec![
+                step.clone(),
+                name.clone(),
+                number(metric.value),
+                number(metric.low),
+                number(metric.high),
+            ]
         })
         .collect();
     if !metrics.is_empty() {
         let right = ["value", "low", "high"];
-        console.result(&report::grid(&["step", "metric", "value", "low", "high"], &right, &metrics));
+        console.result(&report::grid(
+            &["step", "metric", "value", "low", "high"],
+            &right,
+            &metrics,
+        ));
     }
     for warning in &manifest.warnings {
         console.result(&format!("warning: {warning}"));

@@ -41,10 +41,13 @@ pub fn run(args: &WhyArgs, console: &Console) -> Exit {
             return Exit::Failed;
         }
     };
-    let Some((step, node)) = planned.iter().find(|step| step.name == *name).zip(opened.graph.node(name)) else {
+    let Some((step, node)) =
+        planned.iter().find(|step| step.name == *name).zip(opened.graph.node(name))
+    else {
         return refuse(Refusal::Message(format!("no step is named `{name}`")), console);
     };
-    let program = args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let program =
+        args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let last = Manifest::latest_with(&store, &program, name);
     let earlier = last.as_ref().and_then(|(_, step)| step.key).and_then(|key| store.document(key));
     let differences: Vec<Difference> = match (&step.document, &earlier) {
@@ -78,7 +81,10 @@ pub fn run(args: &WhyArgs, console: &Console) -> Exit {
         Prospect::Hit => "is unchanged: its result is taken from the store".to_string(),
         Prospect::Run => "will run".to_string(),
         Prospect::Depends => {
-            format!("depends on what {} will make", suggest::list(step.waits_for.iter().map(String::as_str)))
+            format!(
+                "depends on what {} will make",
+                suggest::list(step.waits_for.iter().map(String::as_str))
+            )
         }
     };
     console.result(&format!("`{name}` {verdict}"));

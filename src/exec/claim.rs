@@ -270,7 +270,9 @@ mod tests {
         let key = Digest::of(b"key");
         let claims: Vec<Option<Claim>> = std::thread::scope(|scope| {
             let all: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| ours(Claimant::new(folder.path(), key, FAST).attempt().unwrap())))
+                .map(|_| {
+                    scope.spawn(|| ours(Claimant::new(folder.path(), key, FAST).attempt().unwrap()))
+                })
                 .collect();
             all.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -318,6 +320,8 @@ mod tests {
         let owner = Owner { started: Some("0".into()), ..this };
         let content = Content { nonce: "theirs".into(), owner };
         fs::write(path.join("claim-1"), serde_json::to_vec(&content).unwrap()).unwrap();
-        assert!(ours(Claimant::new(folder.path(), key, Pace::default()).attempt().unwrap()).is_some());
+        assert!(
+            ours(Claimant::new(folder.path(), key, Pace::default()).attempt().unwrap()).is_some()
+        );
     }
 }

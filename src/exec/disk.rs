@@ -15,7 +15,8 @@ const CHUNK: u64 = 4 << 20;
 /// A name that no other process and no other call uses.
 pub fn nonce() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let mut hasher = Hasher::new("nonce");
     hasher.number(u64::from(std::process::id()));
     hasher.number(now.as_nanos() as u64);

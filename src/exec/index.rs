@@ -60,10 +60,12 @@ impl Index {
     /// kept, or is damaged, it is built anew, at last in memory.
     pub fn open(store: &Store) -> Result<Self, String> {
         let kept = Self::path(store).and_then(|path| {
-            Self::at(&path, store).or_else(|_| {
-                let _ = std::fs::remove_file(&path);
-                Self::at(&path, store)
-            }).ok()
+            Self::at(&path, store)
+                .or_else(|_| {
+                    let _ = std::fs::remove_file(&path);
+                    Self::at(&path, store)
+                })
+                .ok()
         });
         match kept {
             Some(index) => Ok(index),
@@ -105,10 +107,13 @@ impl Index {
             let known = Self::ids_in(&connection)?;
             // Manifests are immutable: a run that is known stays as it is, one that is gone goes.
             if known.iter().any(|id| ids.binary_search(id).is_err()) {
-                connection.execute_batch("DELETE FROM runs; DELETE FROM metrics; DELETE FROM parameters;")?;
+                connection.execute_batch(
+                    "DELETE FROM runs; DELETE FROM metrics; DELETE FROM parameters;",
+                )?;
             }
             let known = Self::ids_in(&connection)?;
-            let fresh: Vec<&String> = ids.iter().filter(|id| known.binary_search(id).is_err()).collect();
+            let fresh: Vec<&String> =
+                ids.iter().filter(|id| known.binary_search(id).is_err()).collect();
             if fresh.is_empty() {
                 return Ok(());
             }
@@ -152,9 +157,9 @@ impl Index {
             let mut statement = self.connection.prepare(
                 "SELECT id, name, program, started, seconds, status, ran, steps FROM runs ORDER BY id DESC LIMIT ?1",
             )?;
-            let mut metrics = self.connection.prepare(
-                "SELECT step, metric, value FROM metrics WHERE run = ?1 ORDER BY place",
-            )?;
+            let mut metrics = self
+                .connection
+                .prepare("SELECT step, metric, value FROM metrics WHERE run = ?1 ORDER BY place")?;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             let rows = statement.query_map([count], |row| {
                 Ok(Row {
@@ -172,7 +177,9 @@ impl Index {
             rows.map(|row| {
                 let mut row = row?;
                 row.metrics = metrics
-                    .query_map([&row.id], |metric| Ok((metric.get(0)?, metric.get(1)?, metric.get(2)?)))?
+                    .query_map([&row.id], |metric| {
+                        Ok((metric.get(0)?, metric.get(1)?, metric.get(2)?))
+                    })?
                     .collect::<rusqlite::Result<_>>()?;
                 Ok(row)
             })

@@ -88,7 +88,14 @@ impl Document {
         }
         if self.quick != older.quick {
             let word = |quick: Option<_>| if quick.is_some() { "with" } else { "without" };
-            say("", format!("it ran {} `--quick` and is asked for {} it", word(older.quick), word(self.quick)));
+            say(
+                "",
+                format!(
+                    "it ran {} `--quick` and is asked for {} it",
+                    word(older.quick),
+                    word(self.quick)
+                ),
+            );
         }
         let before = |path: &str| older.arguments.iter().find(|argument| argument.path == path);
         for argument in &self.arguments {
@@ -98,7 +105,10 @@ impl Document {
                     let moved = if was.value == argument.value {
                         format!("`{}` holds something else", argument.value)
                     } else {
-                        format!("was `{}` and is `{}`, which holds something else", was.value, argument.value)
+                        format!(
+                            "was `{}` and is `{}`, which holds something else",
+                            was.value, argument.value
+                        )
                     };
                     say(&argument.path, moved);
                 }
@@ -117,7 +127,11 @@ impl Document {
         let tops: Vec<String> = found.iter().map(|difference| difference.path.clone()).collect();
         found.retain(|difference| {
             !tops.iter().any(|top| {
-                !top.is_empty() && difference.path.strip_prefix(top.as_str()).is_some_and(|rest| rest.starts_with('.'))
+                !top.is_empty()
+                    && difference
+                        .path
+                        .strip_prefix(top.as_str())
+                        .is_some_and(|rest| rest.starts_with('.'))
             })
         });
         let mut file = |name: &str, what: &str| {
@@ -228,7 +242,9 @@ fn flatten(
                 Type::List(item) => Some((**item).clone()),
                 _ => None,
             });
-            children.extend(items.iter().enumerate().map(|(at, value)| (at.to_string(), value, item.clone())));
+            children.extend(
+                items.iter().enumerate().map(|(at, value)| (at.to_string(), value, item.clone())),
+            );
             bound.to_string()
         }
         Bound::Map(fields) => {
@@ -238,14 +254,20 @@ fn flatten(
                 _ => None,
             });
             children.extend(fields.iter().map(|(name, value)| (name.clone(), value, item.clone())));
-            format!("{{ {} }}", fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{ {} }}",
+                fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+            )
         }
         Bound::Variant(name, fields) => {
             form(&mut hasher, "variant", 0);
             hasher.text(name);
             let declared = variant(ty, name);
             for (field, value) in fields {
-                let param = declared.iter().flat_map(|params| params.iter()).find(|param| param.name == *field);
+                let param = declared
+                    .iter()
+                    .flat_map(|params| params.iter())
+                    .find(|param| param.name == *field);
                 if param.is_none_or(|param| param.identity) {
                     let ty = param.map_or(Type::Scalar, |param| param.ty.clone());
                     children.push((field.clone(), value, ty));
@@ -255,7 +277,12 @@ fn flatten(
         }
         Bound::Port(PortRef::Named(items)) => {
             form(&mut hasher, "ports", items.len());
-            to.push(Argument { path: path.into(), value: format!("{} tables", items.len()), digest: hasher.finish(), input: false });
+            to.push(Argument {
+                path: path.into(),
+                value: format!("{} tables", items.len()),
+                digest: hasher.finish(),
+                input: false,
+            });
             for (name, item) in items {
                 flatten(&format!("{path}.{name}"), &Bound::Port(item.clone()), ty, carried, to)?;
             }

@@ -111,7 +111,10 @@ impl Git {
                 .stdin(std::process::Stdio::null())
                 .output()
                 .ok()?;
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+            output
+                .status
+                .success()
+                .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
         };
         let commit = git(&["rev-parse", "HEAD"])?;
         let dirty = git(&["status", "--porcelain", "--untracked-files=no"])?;
@@ -149,12 +152,13 @@ const ADJECTIVES: &[&str] = &[
     "sunny", "swift", "tidy", "warm",
 ];
 const NOUNS: &[&str] = &[
-    "badger", "bat", "bear", "beaver", "bee", "bison", "bobcat", "crane", "crow", "deer", "dolphin",
-    "dove", "duck", "eagle", "egret", "elk", "falcon", "ferret", "finch", "fox", "frog", "gecko",
-    "goose", "hare", "hawk", "heron", "ibex", "ibis", "jay", "kestrel", "kite", "koala", "lark",
-    "lemur", "llama", "lynx", "magpie", "marten", "mole", "moose", "moth", "newt", "orca", "oriole",
-    "otter", "owl", "panda", "perch", "pigeon", "plover", "puffin", "quail", "rabbit", "raven",
-    "robin", "salmon", "seal", "shrew", "sparrow", "stork", "swan", "tern", "trout", "wren",
+    "badger", "bat", "bear", "beaver", "bee", "bison", "bobcat", "crane", "crow", "deer",
+    "dolphin", "dove", "duck", "eagle", "egret", "elk", "falcon", "ferret", "finch", "fox", "frog",
+    "gecko", "goose", "hare", "hawk", "heron", "ibex", "ibis", "jay", "kestrel", "kite", "koala",
+    "lark", "lemur", "llama", "lynx", "magpie", "marten", "mole", "moose", "moth", "newt", "orca",
+    "oriole", "otter", "owl", "panda", "perch", "pigeon", "plover", "puffin", "quail", "rabbit",
+    "raven", "robin", "salmon", "seal", "shrew", "sparrow", "stork", "swan", "tern", "trout",
+    "wren",
 ];
 
 /// Where a run's manifest will be: an id that no other run has, and a name.
@@ -171,7 +175,9 @@ impl Identity {
         let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let id = format!("{}-{}", compact_time(since.as_secs()), nonce.get(..6).unwrap_or(&nonce));
         let Digest(bytes) = Digest::of(id.as_bytes());
-        let pick = |words: &[&'static str], byte: u8| words.get(usize::from(byte) % words.len()).copied().unwrap_or("run");
+        let pick = |words: &[&'static str], byte: u8| {
+            words.get(usize::from(byte) % words.len()).copied().unwrap_or("run")
+        };
         let name = format!("{}-{}", pick(ADJECTIVES, bytes[0]), pick(NOUNS, bytes[1]));
         let mut free = name.clone();
         let mut number = 2;
@@ -238,7 +244,8 @@ impl Manifest {
 
     /// The step as it was when it last ran, for its time and memory.
     pub fn latest_run(store: &Store, program: &str, step: &str) -> Option<Step> {
-        Self::latest(store, program, &|one| one.name == step && one.status == "run").map(|found| found.1)
+        Self::latest(store, program, &|one| one.name == step && one.status == "run")
+            .map(|found| found.1)
     }
 
     fn latest(
@@ -277,7 +284,9 @@ pub fn resolve<'a>(asked: &str, runs: &'a [(String, String)]) -> Result<&'a str,
     }
     let fitting: Vec<_> = runs
         .iter()
-        .filter(|(id, name)| !asked.is_empty() && (id.starts_with(asked) || name.starts_with(asked)))
+        .filter(|(id, name)| {
+            !asked.is_empty() && (id.starts_with(asked) || name.starts_with(asked))
+        })
         .collect();
     match fitting.as_slice() {
         [(id, _)] => Ok(id),
@@ -321,8 +330,9 @@ mod tests {
 
     #[test]
     fn runs_are_found_by_what_people_type() {
-        let runs = [("20260101-1", "calm-heron"), ("20260102-2", "calm-owl"), ("20260103-3", "keen-fox")]
-            .map(|(id, name)| (id.to_string(), name.to_string()));
+        let runs =
+            [("20260101-1", "calm-heron"), ("20260102-2", "calm-owl"), ("20260103-3", "keen-fox")]
+                .map(|(id, name)| (id.to_string(), name.to_string()));
         assert_eq!(resolve("last", &runs), Ok("20260103-3"));
         assert_eq!(resolve("@3", &runs), Ok("20260101-1"));
         assert_eq!(resolve("keen", &runs), Ok("20260103-3"));

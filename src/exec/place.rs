@@ -52,7 +52,8 @@ pub fn check(store: &Store, base: &Path, to: &str, overwrite: bool) -> Result<()
     if place.is_dir() {
         let files = disk::files_below(&place).map_err(|error| io_error(&place, &error))?;
         // Equal content counts as ours: the store may have been deleted meanwhile.
-        let known = || disk::folder_digest(&place).is_ok_and(|digest| store.object(digest).exists());
+        let known =
+            || disk::folder_digest(&place).is_ok_and(|digest| store.object(digest).exists());
         if !files.is_empty() && !known() && !looks_ours(&place) {
             return Err(refused(&place, "is a folder with files that ftrun did not write"));
         }
@@ -110,10 +111,14 @@ pub fn place(
     if place.is_file() {
         return Err(refused(&place, "is a file, and a folder is to be written"));
     }
-    let there = if place.is_dir() { digests(&place, None).map_err(failed)? } else { BTreeMap::new() };
+    let there =
+        if place.is_dir() { digests(&place, None).map_err(failed)? } else { BTreeMap::new() };
     let same = wanted.iter().all(|(name, digest)| there.get(name) == Some(digest));
     let ours = earlier.as_ref().map(|note| &note.files);
-    let left_over = ours.into_iter().flatten().any(|(name, _)| !wanted.contains_key(name) && there.contains_key(name));
+    let left_over = ours
+        .into_iter()
+        .flatten()
+        .any(|(name, _)| !wanted.contains_key(name) && there.contains_key(name));
     if same && !left_over && place.is_dir() {
         if earlier.is_none_or(|note| note.files != wanted) {
             remember(wanted).map_err(failed)?;
@@ -126,7 +131,9 @@ pub fn place(
     // Whatever is neither in the new object nor from an earlier one belongs to somebody else.
     let others: Vec<String> = there
         .keys()
-        .filter(|name| !wanted.contains_key(*name) && !ours.is_some_and(|files| files.contains_key(*name)))
+        .filter(|name| {
+            !wanted.contains_key(*name) && !ours.is_some_and(|files| files.contains_key(*name))
+        })
         .cloned()
         .collect();
     replace(&place, &object, &others).map_err(failed)?;

@@ -25,7 +25,9 @@ pub struct DiskProbe {
 impl DiskProbe {
     /// `folder`: the program's.
     pub fn new(folder: &Path, settings: &Settings) -> Self {
-        let roots = |more: &[PathBuf]| std::iter::once(folder.to_path_buf()).chain(more.iter().cloned()).collect();
+        let roots = |more: &[PathBuf]| {
+            std::iter::once(folder.to_path_buf()).chain(more.iter().cloned()).collect()
+        };
         Self {
             data: roots(&settings.data),
             models: roots(&settings.models),
@@ -40,9 +42,17 @@ impl Probe for DiskProbe {
         match place {
             Place::Data => find_files(path, &self.data).map_err(missing),
             Place::Models => {
-                let found = self.models.iter().map(|root| root.join(path)).find(|path| path.exists());
+                let found =
+                    self.models.iter().map(|root| root.join(path)).find(|path| path.exists());
                 found.map(|path| vec![path]).ok_or_else(|| absent(path, &self.models))
             }
+        }
+    }
+
+    fn nearest(&self, path: &str, place: Place) -> Option<String> {
+        match place {
+            Place::Data => find_files(path, &self.data).err()?.nearest,
+            Place::Models => near(path, &self.models),
         }
     }
 
@@ -91,11 +101,11 @@ fn missing(error: DataError) -> Missing {
     Missing { message: format!("{place}{}", error.message), help: error.help }
 }
 
-/// A folder of models that is nowhere: what is there under a similar name.
-fn absent(path: &str, roots: &[PathBuf]) -> Missing {
+/// A folder that lies where `path` is sought and has a similar name.
+fn near(path: &str, roots: &[PathBuf]) -> Option<String> {
     let wanted = Path::new(path);
-    let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for root in roots {
+    let name = wanted.file_name()?.to_string_lossy().into_owned();
+    roots.iter().find_map(|root| {
         let folder = root.join(wanted.parent().unwrap_or(Path::new("")));
         let mut names: Vec<String> = std::fs::read_dir(folder)
             .into_iter()
@@ -104,17 +114,20 @@ fn absent(path: &str, roots: &[PathBuf]) -> Missing {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
-        if let Some(near) = suggest::nearest(&name, names.iter().map(String::as_str)) {
-            let near = wanted.with_file_name(near);
-            return Missing {
-                message: format!("{path}: the folder does not exist"),
-                help: Some(format!("did this mean `{}`?", near.display())),
-            };
-        }
+        let found = suggest::nearest(&name, names.iter().map(String::as_str))?;
+        Some(wanted.with_file_name(found).display().to_string())
+    })
+}
+
+/// A folder of models that is nowhere: what is there under a similar name.
+fn absent(path: &str, roots: &[PathBuf]) -> Missing {
+    let message = format!("{path}: the folder does not exist");
+    if let Some(near) = near(path, roots) {
+        return Missing { message, help: Some(format!("did this mean `{near}`?")) };
     }
     let sought: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
     Missing {
-        message: format!("{path}: the folder does not exist"),
+        message,
         help: Some(format!(
             "it was sought in {}; `FTRUN_MODELS` and `paths.models` of ftrun.toml name more folders",
             sought.join(", ")

@@ -46,17 +46,44 @@ pub struct Session<'a> {
 /// What happens in a run, as it happens.
 #[derive(Debug)]
 pub enum Signal<'a> {
-    Begin { steps: usize },
-    Hit { step: &'a str },
-    Start { step: &'a str, kind: &'a str },
-    Inside { step: &'a str, event: &'a Event },
+    Begin {
+        steps: usize,
+    },
+    Hit {
+        step: &'a str,
+    },
+    Start {
+        step: &'a str,
+        kind: &'a str,
+    },
+    Inside {
+        step: &'a str,
+        event: &'a Event,
+    },
     /// Another process works on the same key.
-    Waiting { step: &'a str, host: &'a str, process: u32 },
-    Done { step: &'a str, seconds: f64 },
-    Failed { step: &'a str, message: &'a str },
-    Placed { step: &'a str, path: &'a Path, written: bool },
+    Waiting {
+        step: &'a str,
+        host: &'a str,
+        process: u32,
+    },
+    Done {
+        step: &'a str,
+        seconds: f64,
+    },
+    Failed {
+        step: &'a str,
+        message: &'a str,
+    },
+    Placed {
+        step: &'a str,
+        path: &'a Path,
+        written: bool,
+    },
     /// Of the store or of the run, not of a step's data.
-    Warning { step: &'a str, message: &'a str },
+    Warning {
+        step: &'a str,
+        message: &'a str,
+    },
 }
 
 pub trait Sink {
@@ -168,7 +195,10 @@ impl<'a> Done<'a> {
         if let Some(value) = self.loose.borrow().get(&(step.to_string(), output.to_string())) {
             let part = |field: &str| {
                 let parts = codec::parts(value).into_iter();
-                parts.filter(|(name, _)| name.as_deref() == Some(field)).map(|(_, part)| part).next()
+                parts
+                    .filter(|(name, _)| name.as_deref() == Some(field))
+                    .map(|(_, part)| part)
+                    .next()
             };
             return match field {
                 None => Ok(value.clone()),
@@ -225,7 +255,8 @@ impl<'a> Done<'a> {
         let session = self.session;
         let mut needed = BTreeSet::new();
         let records = self.records.borrow();
-        let later = session.steps.iter().skip(position + 1).filter_map(|at| session.graph.nodes.get(*at));
+        let later =
+            session.steps.iter().skip(position + 1).filter_map(|at| session.graph.nodes.get(*at));
         for port in later.flat_map(|node| &node.inputs) {
             mark(port, &records, &mut needed);
         }
@@ -383,7 +414,12 @@ fn scores(node: &Node, done: &Done, outcome: &mut Outcome) -> Result<(), StepErr
         if output.ty != PortType::Scores {
             continue;
         }
-        let stored = || done.records.borrow().get(&node.name).is_some_and(|record| record.output(output.name).is_some());
+        let stored = || {
+            done.records
+                .borrow()
+                .get(&node.name)
+                .is_some_and(|record| record.output(output.name).is_some())
+        };
         let value = match done.derive(&node.name, output.name)? {
             Some(value) => value,
             None if stored() => done.stored(&node.name, output.name, None)?,
@@ -429,7 +465,8 @@ fn step(
         let mut claimant = Claimant::new(&session.store.folder("claims"), address, session.pace);
         let mut told: Option<Owner> = None;
         let claim = loop {
-            let attempt = claimant.attempt().map_err(|error| io_error(session.store.root(), &error))?;
+            let attempt =
+                claimant.attempt().map_err(|error| io_error(session.store.root(), &error))?;
             match attempt {
                 Attempt::Ours(claim) => break Some(claim),
                 Attempt::Theirs(owner) => {
@@ -442,7 +479,9 @@ fn step(
                         return Err(StepError::stopped(stop));
                     }
                     std::thread::sleep(Duration::from_millis(200).min(session.pace.heartbeat));
-                    if let Lookup::Hit(record) = session.store.lookup(address) && !forced {
+                    if let Lookup::Hit(record) = session.store.lookup(address)
+                        && !forced
+                    {
                         found = Some(*record);
                         break None;
                     }
@@ -454,14 +493,20 @@ fn step(
         if claim.is_some() {
             match session.store.lookup(address) {
                 Lookup::Hit(record) if forced => {
-                    session.store.withdraw(address).map_err(|error| io_error(session.store.root(), &error))?;
+                    session
+                        .store
+                        .withdraw(address)
+                        .map_err(|error| io_error(session.store.root(), &error))?;
                     earlier = Some(*record);
                 }
                 Lookup::Hit(record) => found = Some(*record),
                 Lookup::Absent => {}
                 Lookup::Damaged(what) => {
                     warn(sink, format!("{what}; the step runs again"));
-                    session.store.set_aside(address).map_err(|error| io_error(session.store.root(), &error))?;
+                    session
+                        .store
+                        .set_aside(address)
+                        .map_err(|error| io_error(session.store.root(), &error))?;
                 }
             }
         }
@@ -492,7 +537,10 @@ fn step(
     if status == Status::Hit {
         sink.signal(&Signal::Hit { step: name });
         if record.class != session.class.to_string() {
-            warn(sink, format!("the stored result is of another class of numbers: {}", record.class));
+            warn(
+                sink,
+                format!("the stored result is of another class of numbers: {}", record.class),
+            );
         }
     }
     for message in &record.warnings {
@@ -501,7 +549,12 @@ fn step(
     done.records.borrow_mut().insert(node.name.clone(), record.clone());
     let mut placed = None;
     if let Some((to, overwrite)) = node.step.target()
-        && let Some(part) = node.kind.outputs.first().and_then(|main| record.output(main.name)).and_then(|output| output.parts.first())
+        && let Some(part) = node
+            .kind
+            .outputs
+            .first()
+            .and_then(|main| record.output(main.name))
+            .and_then(|output| output.parts.first())
     {
         let (path, written) = place::place(session.store, session.base, to, part, overwrite)?;
         sink.signal(&Signal::Placed { step: name, path: &path, written });
@@ -558,7 +611,9 @@ fn work(
         }
         outputs.push(output);
     }
-    if let Some(main) = node.kind.outputs.first() && !outputs.iter().any(|output| output.name == main.name) {
+    if let Some(main) = node.kind.outputs.first()
+        && !outputs.iter().any(|output| output.name == main.name)
+    {
         return Err(StepError::internal(format!("`{}` made no `{}`", node.kind.name, main.name)));
     }
     Ok(Record { key, document, outputs, class: session.class.to_string(), warnings })
@@ -607,7 +662,10 @@ fn document_of(
 pub enum Loose {
     /// A step that they need has no result in the store.
     Unmade(String),
-    Failed { step: String, error: StepError },
+    Failed {
+        step: String,
+        error: StepError,
+    },
 }
 
 /// Runs `steps` without keeping anything; whatever else they need must be in the store. Gives the
@@ -626,10 +684,14 @@ pub fn loose(session: &Session, steps: &[&str], sink: &mut dyn Sink) -> Result<V
             done.records.borrow_mut().insert(node.name.clone(), *record);
             continue;
         }
-        let scratch = tempfile::tempdir()
-            .map_err(|error| failed(io_error(&std::env::temp_dir(), &error)))?;
-        let mut listener =
-            Listener { step: &node.name, sink: &mut *sink, stop: session.stop, warnings: Vec::new() };
+        let scratch =
+            tempfile::tempdir().map_err(|error| failed(io_error(&std::env::temp_dir(), &error)))?;
+        let mut listener = Listener {
+            step: &node.name,
+            sink: &mut *sink,
+            stop: session.stop,
+            warnings: Vec::new(),
+        };
         let mut cx = RunCx {
             quick: session.quick,
             inputs: &done,
@@ -699,7 +761,8 @@ pub fn plan(session: &Session) -> Result<Vec<Planned>, StepError> {
             trouble: None,
         };
         for step in node.inputs.iter().flat_map(PortRef::steps) {
-            let open = planned.iter().any(|other| other.name == step && other.prospect != Prospect::Hit);
+            let open =
+                planned.iter().any(|other| other.name == step && other.prospect != Prospect::Hit);
             if open && !entry.waits_for.iter().any(|known| known == step) {
                 entry.waits_for.push(step.to_string());
             }
@@ -758,9 +821,11 @@ pub fn data_first(graph: &Graph, steps: &[usize]) -> Vec<usize> {
 pub fn data_alone(graph: &Graph) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     for &at in &graph.order {
-        let tables = graph.nodes.get(at).and_then(|node| node.kind.outputs.first()).is_some_and(
-            |main| matches!(main.ty, PortType::Table | PortType::Tables),
-        );
+        let tables = graph
+            .nodes
+            .get(at)
+            .and_then(|node| node.kind.outputs.first())
+            .is_some_and(|main| matches!(main.ty, PortType::Table | PortType::Tables));
         if tables && graph.dependencies(at).iter().all(|needed| found.contains(needed)) {
             found.push(at);
         }

@@ -77,7 +77,9 @@ impl Settings {
     ) -> Result<Self, String> {
         let mut settings = Settings::default();
         let paths = |name: &str| -> Vec<PathBuf> {
-            environment(name).map(|value| std::env::split_paths(&value).collect()).unwrap_or_default()
+            environment(name)
+                .map(|value| std::env::split_paths(&value).collect())
+                .unwrap_or_default()
         };
         settings.data = paths("FTRUN_DATA");
         settings.models = paths("FTRUN_MODELS");
@@ -90,13 +92,17 @@ impl Settings {
             })?);
         }
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        let project = absolute.ancestors().map(|above| above.join(FILE)).find(|file| file.is_file());
+        let project =
+            absolute.ancestors().map(|above| above.join(FILE)).find(|file| file.is_file());
         let user = user.map(|user| user.join(FILE)).filter(|file| file.is_file());
         for file in project.into_iter().chain(user) {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| format!("{}: {}", file.display(), error.to_string().to_lowercase()))?;
+            let text = std::fs::read_to_string(&file).map_err(|error| {
+                format!("{}: {}", file.display(), error.to_string().to_lowercase())
+            })?;
             let base = file.parent().unwrap_or(Path::new("."));
-            settings.read(&text, base).map_err(|(line, what)| format!("{}:{line}: {what}", file.display()))?;
+            settings
+                .read(&text, base)
+                .map_err(|(line, what)| format!("{}:{line}: {what}", file.display()))?;
         }
         Ok(settings)
     }
@@ -124,7 +130,9 @@ impl Settings {
                 let near = suggest::nearest(&name, keys.clone());
                 return fail(match near {
                     Some(near) => format!("there is no setting `{name}`; the nearest is `{near}`"),
-                    None => format!("there is no setting `{name}`; there are {}", suggest::list(keys)),
+                    None => {
+                        format!("there is no setting `{name}`; there are {}", suggest::list(keys))
+                    }
                 });
             };
             let value = value.trim();
@@ -183,7 +191,8 @@ mod tests {
             Settings::find(&project.path().join("deep"), Some(user.path()), &environment).unwrap();
         assert_eq!(settings.threads, Some(3));
         assert_eq!(settings.store, Some(PathBuf::from("/big")));
-        let wanted = ["/first".into(), project.path().join("corpora"), project.path().join("more#")];
+        let wanted =
+            ["/first".into(), project.path().join("corpora"), project.path().join("more#")];
         assert_eq!(settings.data, wanted);
     }
 

@@ -67,7 +67,8 @@ impl OutputRecord {
             None => match self.parts.as_slice() {
                 [part] if part.name.is_none() => Some(part.content),
                 parts => {
-                    let named = parts.iter().map(|part| (part.name.as_deref().unwrap_or(""), part.content));
+                    let named =
+                        parts.iter().map(|part| (part.name.as_deref().unwrap_or(""), part.content));
                     Some(codec::join_digests(self.port_type()?, named))
                 }
             },
@@ -87,7 +88,11 @@ impl Record {
     /// The same results, whatever files hold them.
     pub fn agrees_with(&self, other: &Record) -> bool {
         let contents = |record: &Record| -> Vec<(String, Option<Digest>)> {
-            record.outputs.iter().map(|output| (output.name.clone(), output.content(None))).collect()
+            record
+                .outputs
+                .iter()
+                .map(|output| (output.name.clone(), output.content(None)))
+                .collect()
         };
         contents(self) == contents(other)
     }
@@ -234,7 +239,14 @@ impl Store {
         let objects: Vec<Digest> = fs::read(&path)
             .ok()
             .and_then(|bytes| unseal(&bytes))
-            .map(|record| record.outputs.iter().flat_map(|output| &output.parts).map(|part| part.object).collect())
+            .map(|record| {
+                record
+                    .outputs
+                    .iter()
+                    .flat_map(|output| &output.parts)
+                    .map(|part| part.object)
+                    .collect()
+            })
             .unwrap_or_default();
         self.bury(&path)?;
         for object in objects {
@@ -272,7 +284,8 @@ impl Store {
             if let Value::Folder(from) = value {
                 if from.is_file() {
                     let only = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    fs::copy(from, temporary.join(&only)).map_err(|error| io_error(from, &error))?;
+                    fs::copy(from, temporary.join(&only))
+                        .map_err(|error| io_error(from, &error))?;
                     file = Some(only);
                 } else {
                     disk::copy_tree(from, &temporary).map_err(|error| io_error(from, &error))?;
@@ -281,7 +294,8 @@ impl Store {
                 codec::write(value, &temporary)?;
             }
             disk::sync_tree(&temporary).map_err(|error| io_error(&temporary, &error))?;
-            let object = disk::folder_digest(&temporary).map_err(|error| io_error(&temporary, &error))?;
+            let object =
+                disk::folder_digest(&temporary).map_err(|error| io_error(&temporary, &error))?;
             self.settle(&temporary, object).map_err(|error| io_error(&temporary, &error))?;
             let content = codec::digest(value)?.unwrap_or(object);
             Ok(PartRecord { name, content, object, file })
@@ -334,7 +348,10 @@ impl Store {
                 Lookup::Hit(theirs) => Ok(Published::Theirs(theirs)),
                 _ => Err(StepError::new(
                     Code::E0701,
-                    format!("{}: another process's record is there and cannot be read", path.display()),
+                    format!(
+                        "{}: another process's record is there and cannot be read",
+                        path.display()
+                    ),
                 )),
             },
         }
@@ -378,7 +395,9 @@ fn unseal(bytes: &[u8]) -> Option<Record> {
 pub fn io_error(path: &Path, error: &io::Error) -> StepError {
     let error = StepError::new(Code::E0701, error.to_string().to_lowercase()).at(path, None);
     match error.message.contains("no space") {
-        true => error.help("free some space and run the same command again: what is finished is kept"),
+        true => {
+            error.help("free some space and run the same command again: what is finished is kept")
+        }
         false => error,
     }
 }

@@ -3,5 +3,5 @@
 mod scores;
 mod text;
 
-pub use scores::{Named, json, metrics, table};
+pub use scores::{Named, details, json, metrics, table};
 pub use text::{ago, duration, grid};

@@ -19,7 +19,10 @@ pub fn metrics(all: &[Named]) -> IndexMap<String, IndexMap<String, Triple>> {
     all.iter()
         .map(|(step, scores)| {
             let values = scores.scores.iter();
-            (step.clone(), values.map(|one| (one.name.clone(), (one.value, one.low, one.high))).collect())
+            (
+                step.clone(),
+                values.map(|one| (one.name.clone(), (one.value, one.low, one.high))).collect(),
+            )
         })
         .collect()
 }
@@ -37,7 +40,10 @@ pub fn json(all: &[Named]) -> Value {
 
 /// One row a metric: value, and the interval where there is one. `None` if there is no metric.
 pub fn table(all: &[Named]) -> Option<String> {
-    let rows: Vec<_> = all.iter().flat_map(|(step, scores)| scores.scores.iter().map(move |one| (step, one))).collect();
+    let rows: Vec<_> = all
+        .iter()
+        .flat_map(|(step, scores)| scores.scores.iter().map(move |one| (step, one)))
+        .collect();
     if rows.is_empty() {
         return None;
     }
@@ -69,6 +75,35 @@ pub fn table(all: &[Named]) -> Option<String> {
         })
         .collect();
     Some(grid(&head, &["value"], &cells))
+}
+
+/// Tables per class and confusion matrices, as far as they fit a page.
+pub fn details(all: &[Named]) -> Vec<String> {
+    /// Beyond these a table is for a file, not for a terminal.
+    const COLUMNS: usize = 12;
+    const ROWS: usize = 40;
+    let tables =
+        all.iter().flat_map(|(step, scores)| scores.tables.iter().map(move |table| (step, table)));
+    tables
+        .filter(|(_, table)| table.columns.len() <= COLUMNS && table.rows.len() <= ROWS)
+        .map(|(step, table)| {
+            let title = format!("{step}.{}", table.name);
+            let mut head = vec![title.as_str()];
+            head.extend(table.columns.iter().map(String::as_str));
+            let whole =
+                table.rows.iter().flat_map(|(_, values)| values).all(|value| value.fract() == 0.0);
+            let shown = |value: &f64| if whole { value.to_string() } else { number(*value) };
+            let rows: Vec<Vec<String>> = table
+                .rows
+                .iter()
+                .map(|(name, values)| {
+                    std::iter::once(name.clone()).chain(values.iter().map(shown)).collect()
+                })
+                .collect();
+            let right: Vec<&str> = table.columns.iter().map(String::as_str).collect();
+            grid(&head, &right, &rows)
+        })
+        .collect()
 }
 
 /// Four digits behind the point; large and tiny values by their exponent.
@@ -108,9 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn counts_are_whole_and_rates_have_digits() {
+        let table = |name: &str, value| crate::step::value::ScoreTable {
+            name: name.into(),
+            columns: vec!["yes".into()],
+            rows: vec![("no".into(), vec![value])],
+        };
+        let tables = vec![table("confusion_matrix", 12.0), table("recall", 0.25)];
+        let all = [("quality".to_string(), Arc::new(Scores { tables, ..Scores::default() }))];
+        let shown = details(&all);
+        assert!(
+            shown[0].contains("quality.confusion_matrix") && shown[0].contains(" 12"),
+            "{}",
+            shown[0]
+        );
+        assert!(!shown[0].contains("12.0") && shown[1].contains("0.2500"), "{shown:?}");
+    }
+
+    #[test]
     fn machines_read_values_and_limits() {
         let object = json(&scores());
-        assert_eq!(object["quality"]["accuracy"], json!({ "value": 0.9127, "low": 0.893, "high": 0.931 }));
+        assert_eq!(
+            object["quality"]["accuracy"],
+            json!({ "value": 0.9127, "low": 0.893, "high": 0.931 })
+        );
         assert_eq!(object["quality"]["roc_auc"]["value"], Value::Null);
     }
 }

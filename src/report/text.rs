@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        let cases = [(0.04, "0.0 s"), (12.3, "12 s"), (185.0, "3 min 5 s"), (7_800.0, "2 h 10 min")];
+        let cases =
+            [(0.04, "0.0 s"), (12.3, "12 s"), (185.0, "3 min 5 s"), (7_800.0, "2 h 10 min")];
         for (seconds, text) in cases {
             assert_eq!(duration(seconds), text);
         }
@@ -69,9 +70,11 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["a".to_string(), "1".to_string()], vec!["b".to_string(), "100".to_string()]];
+        let rows =
+            [vec!["a".to_string(), "1".to_string()], vec!["b".to_string(), "100".to_string()]];
         let text = grid(&["name", "value"], &["value"], &rows);
-        let ends: Vec<usize> = text.lines().filter(|line| line.contains(['1'])).map(str::len).collect();
+        let ends: Vec<usize> =
+            text.lines().filter(|line| line.contains(['1'])).map(str::len).collect();
         assert_eq!(ends.len(), 2);
         assert_eq!(ends[0], ends[1], "{text}");
     }

@@ -268,7 +268,9 @@ mod tests {
             head: "sequence_classification".into(),
         })));
         check(Value::Report(Arc::new(
-            [("rows".to_string(), 0.1 + 0.2), ("loss".to_string(), f64::INFINITY)].into_iter().collect(),
+            [("rows".to_string(), 0.1 + 0.2), ("loss".to_string(), f64::INFINITY)]
+                .into_iter()
+                .collect(),
         )));
         check(Value::Scores(Arc::new(Scores { rows: 3, ..Scores::default() })));
     }
