@@ -14,6 +14,11 @@ pub trait Probe {
     /// the program, then in the configured data (or model) folders.
     fn locate(&self, path: &str, place: Place) -> Result<Vec<PathBuf>, Missing>;
 
+    /// What lies where `path` is sought and has a similar name.
+    fn nearest(&self, _path: &str, _place: Place) -> Option<String> {
+        None
+    }
+
     /// Header and first rows of a data file, read once and remembered.
     fn header(
         &self,

@@ -1,6 +1,6 @@
 //! What steps on tables share: columns and labels as shapes, and how faults in data are reported.
 
-use super::check::CheckCx;
+use super::check::{CheckCx, Missing, Place};
 use super::shape::{ColumnShape, ColumnType as ShapeType, LabelShape, TableShape};
 use crate::base::Code;
 use crate::data::{ColumnType, DataError, Labels};
@@ -68,6 +68,16 @@ pub fn report_fault(cx: &mut CheckCx, path: &str, error: DataError) {
     {
         let span = cx.places.at(path);
         diag = diag.fix(span, format!("{nearest:?}"));
+    }
+    cx.push(diag);
+}
+
+/// Reports a file that is not there at the argument that names it; a similar name can be pasted.
+pub fn report_missing(cx: &mut CheckCx, path: &str, file: &str, missing: Missing) {
+    let mut diag = cx.diag(Code::E0401, path, missing.message);
+    diag.help = missing.help;
+    if let Some(nearest) = cx.probe.nearest(file, Place::Data) {
+        diag = diag.fix(cx.places.at(path), format!("{nearest:?}"));
     }
     cx.push(diag);
 }

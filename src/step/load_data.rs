@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::check::{CheckCx, Missing, Place, Probe};
-use super::columns::{column_shapes, label_shape, report_fault};
+use super::columns::{column_shapes, label_shape, report_fault, report_missing};
 use super::run::{Event, RunCx, StepError};
 use super::shape::{LabelShape, Shape, TableShape};
 use super::value::{Report, Value};
@@ -304,9 +304,11 @@ impl Step for LoadData {
             },
             Ok(None) => {}
             Err(missing) => {
-                let mut diag = cx.diag(Code::E0401, "labels.path", missing.message);
-                diag.help = missing.help;
-                cx.push(diag);
+                let written = match &self.labels {
+                    Some(Or::Second(LabelNames::Files(file))) => file.path.as_str(),
+                    _ => "",
+                };
+                report_missing(cx, "labels.path", written, missing);
             }
         }
         if !cx.reports.is_empty() {
@@ -323,9 +325,7 @@ impl Step for LoadData {
                 let files = match Self::files(cx.probe, pattern) {
                     Ok(files) => files,
                     Err(missing) => {
-                        let mut diag = cx.diag(Code::E0401, &path, missing.message);
-                        diag.help = missing.help;
-                        cx.push(diag);
+                        report_missing(cx, &path, pattern, missing);
                         continue;
                     }
                 };
