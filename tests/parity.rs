@@ -189,7 +189,8 @@ fn forward(network: &Network, parameters: &Parameters, rows: &Rows) -> Checked<(
         .forward(parameters, &input, &rows.targets, &options, denominator, &pass)
         .map_err(text)?;
     parameters.accumulate(&forward.loss.backward().map_err(text)?).map_err(text)?;
-    let logits: Vec<f32> = forward.logits.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?;
+    let logits: Vec<f32> =
+        forward.logits.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?;
     let loss = forward.loss.to_scalar::<f32>().map_err(text)?;
     Ok((f64::from(loss), logits.into_iter().map(f64::from).collect()))
 }
@@ -257,13 +258,16 @@ fn trajectory(
     }
 
     let betas = &golden["betas"];
-    let optimizer = build(Pick::<Optimizers>::default_of("adamw"), &[
-        ("learning_rate", Bound::Float(number("learning_rate")?)),
-        ("weight_decay", Bound::Float(number("weight_decay")?)),
-        ("beta1", Bound::Float(betas[0].as_f64().unwrap_or(0.9))),
-        ("beta2", Bound::Float(betas[1].as_f64().unwrap_or(0.999))),
-        ("eps", Bound::Float(number("eps")?)),
-    ])?;
+    let optimizer = build(
+        Pick::<Optimizers>::default_of("adamw"),
+        &[
+            ("learning_rate", Bound::Float(number("learning_rate")?)),
+            ("weight_decay", Bound::Float(number("weight_decay")?)),
+            ("beta1", Bound::Float(betas[0].as_f64().unwrap_or(0.9))),
+            ("beta2", Bound::Float(betas[1].as_f64().unwrap_or(0.999))),
+            ("eps", Bound::Float(number("eps")?)),
+        ],
+    )?;
     let warmup: Span = Or::Second(Quantity::new(number("warmup_steps")?, Unit::Updates));
     let schedule = golden["schedule"].as_str().unwrap_or_default();
     let schedule =
@@ -285,10 +289,9 @@ fn trajectory(
         path: Computation::Fused,
     };
     let declarations = network.declarations();
-    let ending = train(
-        network, &declarations, parameters, rows, None, &settings, None, &mut Unattended,
-    )
-    .map_err(text)?;
+    let ending =
+        train(network, &declarations, parameters, rows, None, &settings, None, &mut Unattended)
+            .map_err(text)?;
     let Ending::Finished(trained) = ending else { return Err("the run was stopped".to_string()) };
 
     let list = |key: &str| -> Vec<f64> {
@@ -341,8 +344,12 @@ fn tensors(path: &Path) -> Checked<Tensors> {
         .map(|(name, view)| {
             let data = view.data();
             let floats: Vec<f64> = match view.dtype() {
-                Dtype::F32 => data.as_chunks().0.iter().map(|c| f64::from(f32::from_le_bytes(*c))).collect(),
-                Dtype::I64 => data.as_chunks().0.iter().map(|c| i64::from_le_bytes(*c) as f64).collect(),
+                Dtype::F32 => {
+                    data.as_chunks().0.iter().map(|c| f64::from(f32::from_le_bytes(*c))).collect()
+                }
+                Dtype::I64 => {
+                    data.as_chunks().0.iter().map(|c| i64::from_le_bytes(*c) as f64).collect()
+                }
                 other => return Err(format!("{name}: elements of {other:?}")),
             };
             let integer = view.dtype() == Dtype::I64;
@@ -390,9 +397,17 @@ fn text(error: impl std::fmt::Display) -> String {
 #[test]
 fn the_heads_of_the_cases_are_those_of_the_language() {
     for (problem, labels, outputs) in [
-        ("single_label_classification", Labels::Classes { names: vec!["a".into(), "b".into()], declared: false }, 2),
+        (
+            "single_label_classification",
+            Labels::Classes { names: vec!["a".into(), "b".into()], declared: false },
+            2,
+        ),
         ("regression", Labels::Values, 1),
-        ("multi_label_classification", Labels::Multi { names: vec!["a".into()], declared: false }, 1),
+        (
+            "multi_label_classification",
+            Labels::Multi { names: vec!["a".into()], declared: false },
+            1,
+        ),
     ] {
         let task = task_of_problem(problem).expect("a task");
         assert_eq!(task.output_count(&labels).expect("outputs"), outputs);

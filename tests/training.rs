@@ -31,8 +31,7 @@ fn config(dropout: f64) -> Config {
 /// Drawn from the seed; the values of biases and norms are moved off their defaults, so that each
 /// matters.
 fn assembled(dropout: f64) -> Assembled {
-    let choice =
-        HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
+    let choice = HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
     let (model, _) = Model::from_config(config(dropout), Some(&choice), None).expect("a model");
     let made = assemble::for_training(&model, &labels(), SEED).expect("a network");
     let mut all = values::copy(&made.parameters).expect("values");
@@ -53,8 +52,11 @@ fn labels() -> Labels {
 /// Rows of 1 to 20 tokens with two types, classes 0, 1, 2.
 fn rows(count: usize) -> Rows {
     let lengths = (0..count).map(|row| 1 + (row * 7 + 3) % 20);
-    let id = |row: usize, position: usize| ((row * 13 + position * 5 + row * position) as u32) % VOCABULARY;
-    let input_ids = lengths.clone().enumerate().map(|(row, n)| (0..n).map(|p| id(row, p)).collect());
+    let id = |row: usize, position: usize| {
+        ((row * 13 + position * 5 + row * position) as u32) % VOCABULARY
+    };
+    let input_ids =
+        lengths.clone().enumerate().map(|(row, n)| (0..n).map(|p| id(row, p)).collect());
     let types = lengths.map(|n| (0..n).map(|p| u32::from(p > n / 2)).collect());
     Rows {
         input_ids: input_ids.collect(),
@@ -94,7 +96,14 @@ fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Setting
 fn run(made: &Assembled, rows: &Rows, settings: &Settings) -> Trained {
     let declarations = made.network.declarations();
     let ending = train(
-        &made.network, &declarations, &made.parameters, rows, None, settings, None, &mut Unattended,
+        &made.network,
+        &declarations,
+        &made.parameters,
+        rows,
+        None,
+        settings,
+        None,
+        &mut Unattended,
     );
     match ending.expect("a run") {
         Ending::Finished(trained) => trained,
@@ -121,7 +130,12 @@ fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 }
 
 /// Loss and gradients of the given batches as one update.
-fn gradients(made: &Assembled, rows: &Rows, batches: &[Vec<usize>], pass: &Pass) -> (f64, Vec<Vec<f32>>) {
+fn gradients(
+    made: &Assembled,
+    rows: &Rows,
+    batches: &[Vec<usize>],
+    pass: &Pass,
+) -> (f64, Vec<Vec<f32>>) {
     let options = LossOptions::default();
     let task = made.network.task();
     let denominator: f64 =
@@ -192,7 +206,11 @@ fn the_stated_exceptions_are_zero_in_the_golden_gradients() {
         let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
         for (name, view) in file.tensors() {
             let (values, _) = view.data().as_chunks::<4>();
-            let norm = values.iter().map(|value| f64::from(f32::from_le_bytes(*value)).powi(2)).sum::<f64>().sqrt();
+            let norm = values
+                .iter()
+                .map(|value| f64::from(f32::from_le_bytes(*value)).powi(2))
+                .sum::<f64>()
+                .sqrt();
             let stated = WITHOUT_GRADIENT.iter().any(|end| name.ends_with(end));
             assert_eq!(stated, norm < 1e-6, "{case} {name}: {norm:e}");
             found += usize::from(stated);
@@ -213,7 +231,8 @@ fn the_fused_path_equals_the_reference_with_and_without_dropout() {
         for ((parameter, fused), reference) in made.parameters.iter().zip(&fused).zip(&reference) {
             let size = reference.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
             let pairs = fused.iter().zip(reference);
-            let off = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt();
+            let off =
+                pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt();
             assert!(off <= (1e-4 * size).max(1e-6), "{}: {off:e} of {size:e}", parameter.name);
         }
     }
@@ -251,7 +270,13 @@ fn accumulation_equals_the_large_batch() {
     let a = run(&large, &rows, &settings(4, 12, 1));
     let b = run(&small, &rows, &settings(4, 3, 4));
     for (a, b) in a.log.iter().zip(&b.log) {
-        assert!((a.loss - b.loss).abs() < 1e-4 * a.loss, "update {}: {} {}", a.update, a.loss, b.loss);
+        assert!(
+            (a.loss - b.loss).abs() < 1e-4 * a.loss,
+            "update {}: {} {}",
+            a.update,
+            a.loss,
+            b.loss
+        );
         assert_eq!(a.learning_rate, b.learning_rate);
     }
 }
@@ -359,12 +384,21 @@ fn a_resumed_run_makes_the_bits_of_an_uninterrupted_one() {
     let go = |made: &Assembled, resume: Option<State>, control: &mut dyn Control| {
         let declarations = made.network.declarations();
         train(
-            &made.network, &declarations, &made.parameters, &rows, Some(set), &settings(), resume, control,
+            &made.network,
+            &declarations,
+            &made.parameters,
+            &rows,
+            Some(set),
+            &settings(),
+            resume,
+            control,
         )
         .expect("a run")
     };
     let whole = assembled(0.1);
-    let Ending::Finished(uninterrupted) = go(&whole, None, &mut Unattended) else { panic!("stopped") };
+    let Ending::Finished(uninterrupted) = go(&whole, None, &mut Unattended) else {
+        panic!("stopped")
+    };
     assert!(uninterrupted.validations.len() >= 2);
     for update in [1, 4, 7] {
         let first = assembled(0.1);
@@ -401,13 +435,21 @@ fn a_loss_that_is_no_number_stops_the_run_and_names_the_rows() {
     let mut all = copy(&made.parameters);
     // The embedding of the first token of row 2 alone.
     let id = rows.input_ids[2][0] as usize;
-    let others = [0, 1, 3, 4, 5].iter().any(|row: &usize| rows.input_ids[*row].contains(&(id as u32)));
+    let others =
+        [0, 1, 3, 4, 5].iter().any(|row: &usize| rows.input_ids[*row].contains(&(id as u32)));
     assert!(!others, "the test's rows share the token");
     all[0][id * 32] = f32::NAN;
     values::restore(&made.parameters, &all).expect("restored");
     let declarations = made.network.declarations();
     let error = train(
-        &made.network, &declarations, &made.parameters, &rows, None, &settings(9, 1, 1), None, &mut Unattended,
+        &made.network,
+        &declarations,
+        &made.parameters,
+        &rows,
+        None,
+        &settings(9, 1, 1),
+        None,
+        &mut Unattended,
     )
     .expect_err("not a number");
     assert!(error.message.contains("update ") && error.message.contains("row-2"), "{error}");
@@ -424,7 +466,9 @@ fn frozen_parameters_stay_and_the_rest_learns() {
     }
     let before = copy(&made.parameters);
     run(&made, &rows(12), &settings(3, 4, 1));
-    for ((parameter, before), after) in made.parameters.iter().zip(&before).zip(copy(&made.parameters)) {
+    for ((parameter, before), after) in
+        made.parameters.iter().zip(&before).zip(copy(&made.parameters))
+    {
         let zero = WITHOUT_GRADIENT.iter().any(|end| parameter.name.ends_with(end));
         if !zero {
             assert_eq!(parameter.weight.is_trainable(), *before != after, "{}", parameter.name);
@@ -443,12 +487,18 @@ fn layer_decay_slows_the_lower_layers() {
             ..settings(1, 12, 1)
         };
         run(&made, &rows(12), &one);
-        let names: Vec<String> = made.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        let names: Vec<String> =
+            made.parameters.iter().map(|parameter| parameter.name.clone()).collect();
         let moved = |part: &str| -> f64 {
             let place = names.iter().position(|name| name.contains(part)).expect("a parameter");
             distance(&copy(&made.parameters)[place..=place], &before[place..=place])
         };
-        [moved("classifier.weight"), moved("layer.1.output.dense.weight"), moved("layer.0.output.dense.weight"), moved("word_embeddings")]
+        [
+            moved("classifier.weight"),
+            moved("layer.1.output.dense.weight"),
+            moved("layer.0.output.dense.weight"),
+            moved("word_embeddings"),
+        ]
     };
     let (plain, decayed) = (of(1.0), of(0.5));
     for (depth, (plain, decayed)) in plain.iter().zip(decayed).enumerate() {
@@ -465,14 +515,28 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
     let (drawn, _) = Model::from_config(config(0.1), Some(&choice), None).expect("a model");
     let error = drawn.complete().expect_err("undrawn");
     assert!(error.message.contains("bert.embeddings.word_embeddings.weight"), "{error}");
-    let reconciled = ftrun::task::reconcile(ftrun::task::labels::ModelLabels::New, &labels(), "sequence_classification").expect("labels");
-    let model = assemble::trained(&drawn, &made.network, &reconciled, copy(&made.parameters)).expect("a model");
+    let reconciled = ftrun::task::reconcile(
+        ftrun::task::labels::ModelLabels::New,
+        &labels(),
+        "sequence_classification",
+    )
+    .expect("labels");
+    let model = assemble::trained(&drawn, &made.network, &reconciled, copy(&made.parameters))
+        .expect("a model");
 
     let folder = tempfile::tempdir().expect("a folder");
-    ftrun::model::checkpoint::save_folder(&model, Some("single_label_classification"), folder.path()).expect("saved");
+    ftrun::model::checkpoint::save_folder(
+        &model,
+        Some("single_label_classification"),
+        folder.path(),
+    )
+    .expect("saved");
     let config = ftrun::model::checkpoint::read_config(folder.path()).expect("a config");
     assert_eq!(config.text("problem_type").expect("text"), Some("single_label_classification"));
-    assert_eq!(config.get("architectures"), Some(&serde_json::json!(["BertForSequenceClassification"])));
+    assert_eq!(
+        config.get("architectures"),
+        Some(&serde_json::json!(["BertForSequenceClassification"]))
+    );
     assert_eq!(config.get("id2label"), Some(&serde_json::json!({"0": "a", "1": "b", "2": "c"})));
     let (read, report) = Model::from_folder(folder.path(), config, Some(&choice)).expect("read");
     assert_eq!((report.missing.len(), report.unexpected.len()), (0, 0));
@@ -490,10 +554,8 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
 }
 
 fn shared(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("FTRUN_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("FTRUN_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let found = root.join(part);
     if !found.exists() {
         println!("skipped: {part} is not there; FTRUN_SHARED names the folder that holds it");
@@ -518,7 +580,11 @@ fn a_legacy_checkpoint_is_read_without_executing_it() {
     for place in (0..bytes.len()).step_by(bytes.len() / 60) {
         for cut in [true, false] {
             let mut copy = bytes.clone();
-            if cut { copy.truncate(place) } else { copy[place] ^= 0x55 }
+            if cut {
+                copy.truncate(place)
+            } else {
+                copy[place] ^= 0x55
+            }
             std::fs::write(damaged.path().join("pytorch_model.bin"), copy).expect("written");
             let read = ftrun::model::checkpoint::read_weights(damaged.path());
             assert!(!cut || read.is_err(), "cut at {place}");
@@ -535,7 +601,8 @@ fn hidden_states_of_a_pretrained_model_equal_another_implementation() {
     let config = ftrun::model::checkpoint::read_config(&folder).expect("a config");
     let other: OtherConfig = serde_json::from_str(&config.to_json()).expect("a config");
     let bytes = std::fs::read(folder.join("model.safetensors")).expect("bytes");
-    let weights = candle_nn::VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu).expect("weights");
+    let weights = candle_nn::VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)
+        .expect("weights");
     let other = BertModel::load(weights, &other).expect("a model");
 
     let choice = HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
@@ -555,9 +622,13 @@ fn hidden_states_of_a_pretrained_model_equal_another_implementation() {
         .expect("hidden states");
     let mut start = 0;
     for row in &ids {
-        let ids = Tensor::new(row.as_slice(), &Device::Cpu).and_then(|ids| ids.unsqueeze(0)).expect("ids");
+        let ids = Tensor::new(row.as_slice(), &Device::Cpu)
+            .and_then(|ids| ids.unsqueeze(0))
+            .expect("ids");
         let types = ids.zeros_like().expect("types");
-        let theirs = other.forward(&ids, &types, None).and_then(|states| states.squeeze(0)?.to_vec2::<f32>());
+        let theirs = other
+            .forward(&ids, &types, None)
+            .and_then(|states| states.squeeze(0)?.to_vec2::<f32>());
         for (ours, theirs) in ours[start..].iter().zip(theirs.expect("hidden states")) {
             for (a, b) in ours.iter().zip(theirs) {
                 assert!((a - b).abs() < 2e-4, "{a} {b}");

@@ -105,8 +105,10 @@ impl Bert {
             positions: config.size_or("max_position_embeddings", Some(512))?,
             token_types: config.size_or("type_vocab_size", Some(2))?,
             activation: Activation::parse(activation).ok_or_else(|| {
-                ModelError::new(format!("the config's `hidden_act` is `{activation}`, which is not known here"))
-                    .help("known are `gelu`, `gelu_new`, `relu`, `silu` and `tanh`")
+                ModelError::new(format!(
+                    "the config's `hidden_act` is `{activation}`, which is not known here"
+                ))
+                .help("known are `gelu`, `gelu_new`, `relu`, `silu` and `tanh`")
             })?,
             hidden_dropout,
             attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
@@ -135,10 +137,23 @@ impl Bert {
         Declaration { name, shape, init: Init::Normal(self.initializer_range), kind, depth }
     }
 
-    fn linear(&self, out: &mut Vec<Declaration>, module: &str, to: usize, from: usize, depth: usize) {
+    fn linear(
+        &self,
+        out: &mut Vec<Declaration>,
+        module: &str,
+        to: usize,
+        from: usize,
+        depth: usize,
+    ) {
         out.push(self.weight(format!("{module}.weight"), vec![to, from], Kind::Weight, depth));
         let bias = format!("{module}.bias");
-        out.push(Declaration { name: bias, shape: vec![to], init: Init::Zeros, kind: Kind::Bias, depth });
+        out.push(Declaration {
+            name: bias,
+            shape: vec![to],
+            init: Init::Zeros,
+            kind: Kind::Bias,
+            depth,
+        });
     }
 
     fn norm(&self, out: &mut Vec<Declaration>, module: &str, depth: usize) {
@@ -170,7 +185,13 @@ impl Backbone for Bert {
             let depth = layer + 1;
             let module = |rest: &str| format!("bert.encoder.layer.{layer}.{rest}");
             for part in ["query", "key", "value"] {
-                self.linear(&mut all, &module(&format!("attention.self.{part}")), hidden, hidden, depth);
+                self.linear(
+                    &mut all,
+                    &module(&format!("attention.self.{part}")),
+                    hidden,
+                    hidden,
+                    depth,
+                );
             }
             self.linear(&mut all, &module("attention.output.dense"), hidden, hidden, depth);
             self.norm(&mut all, &module("attention.output.LayerNorm"), depth);

@@ -109,7 +109,9 @@ impl Config {
     pub fn dropout_or(&self, name: &str, default: f64) -> Result<f64> {
         let share = self.number_or(name, default, 0.0, 1.0)?;
         if share >= 1.0 {
-            return Err(ModelError::new(format!("the config's `{name}` drops everything: {share}")));
+            return Err(ModelError::new(format!(
+                "the config's `{name}` drops everything: {share}"
+            )));
         }
         Ok(share)
     }

@@ -55,7 +55,8 @@ mod tests {
         assert_ne!(first, values("b", 1));
         assert_ne!(first, values("a", 2));
         let mean = first.iter().sum::<f32>() / first.len() as f32;
-        let spread = (first.iter().map(|value| value * value).sum::<f32>() / first.len() as f32).sqrt();
+        let spread =
+            (first.iter().map(|value| value * value).sum::<f32>() / first.len() as f32).sqrt();
         // Four standard errors of the mean and of the deviation of 20 000 draws.
         assert!(mean.abs() < 4.0 * 0.02 / 141.4, "{mean}");
         assert!((spread - 0.02).abs() < 4.0 * 0.02 / 200.0, "{spread}");

@@ -9,9 +9,7 @@ use super::{Result, TextInput};
 use crate::nn::ops::{
     activation, attention, dropout, embedding, feed_forward, layer_norm, linear, take_rows,
 };
-use crate::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, TokenPlace, Weight,
-};
+use crate::nn::{Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, TokenPlace, Weight};
 
 /// Which implementation of the operations is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,7 +105,13 @@ impl Pass {
     }
 
     /// LN(x) over the last axis.
-    pub fn layer_norm(&self, x: &Tensor, weight: &Weight, bias: &Weight, eps: f64) -> Result<Tensor> {
+    pub fn layer_norm(
+        &self,
+        x: &Tensor,
+        weight: &Weight,
+        bias: &Weight,
+        eps: f64,
+    ) -> Result<Tensor> {
         Ok(match self.path {
             Path::Fused => layer_norm::layer_norm(x, None, weight, bias, eps)?,
             Path::Reference => layer_norm::reference(x, None, weight, bias, eps)?,

@@ -59,7 +59,8 @@ impl Model {
         head: Option<&HeadChoice>,
     ) -> Result<(Self, LoadReport)> {
         let stored = checkpoint::read_weights(folder)?;
-        let tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|name| folder.join(name).is_file());
+        let tokenizer =
+            ["tokenizer.json", "vocab.txt"].iter().any(|name| folder.join(name).is_file());
         let tokenizer = match tokenizer {
             true => Some(Arc::new(Tokenizer::from_folder(folder).map_err(of_data)?)),
             false => None,
@@ -73,7 +74,8 @@ impl Model {
         head: Option<&HeadChoice>,
         tokenizer: Option<Arc<Tokenizer>>,
     ) -> Result<(Self, LoadReport)> {
-        let (mut model, mut report) = Self::from_stored(config, StoredTensors::new(), head, tokenizer)?;
+        let (mut model, mut report) =
+            Self::from_stored(config, StoredTensors::new(), head, tokenizer)?;
         model.undrawn.clone_from(&report.missing);
         report.newly_initialised = std::mem::take(&mut report.missing);
         Ok((model, report))
@@ -116,7 +118,8 @@ impl Model {
             declared.extend(module.declarations());
             head = Some(Head { task: choice.task.clone(), outputs: outputs.or(fixed), labels });
         }
-        let assigned = checkpoint::assign(&declared, stored, backbone.prefix(), backbone.buffers())?;
+        let assigned =
+            checkpoint::assign(&declared, stored, backbone.prefix(), backbone.buffers())?;
         report.missing = assigned.missing;
         report.unexpected = assigned.unexpected;
         if !from_scratch {
@@ -153,7 +156,8 @@ impl Model {
         let mut declared = backbone.declarations();
         if let Some(head) = &self.head {
             let outputs = head.outputs.ok_or_else(|| self.undrawn_error())?;
-            declared.extend(sequence_head(backbone.as_ref(), &self.config, outputs)?.declarations());
+            declared
+                .extend(sequence_head(backbone.as_ref(), &self.config, outputs)?.declarations());
         }
         Ok(declared)
     }
@@ -226,7 +230,8 @@ impl Model {
 
     /// The tensors as the bytes of a safetensors file.
     pub(super) fn tensor_bytes(&self) -> Result<Vec<u8>> {
-        let values = self.tensors.iter().map(|(_, tensor)| floats(tensor)).collect::<Result<Vec<_>>>()?;
+        let values =
+            self.tensors.iter().map(|(_, tensor)| floats(tensor)).collect::<Result<Vec<_>>>()?;
         let list: Vec<(&str, &[usize], &[f32])> = self
             .tensors
             .iter()
@@ -266,7 +271,8 @@ impl Model {
                     std::fs::read_dir(&folder).map_err(|error| ModelError::io(&folder, &error))?;
                 for entry in entries {
                     let path = entry.map_err(|error| ModelError::io(&folder, &error))?.path();
-                    let bytes = std::fs::read(&path).map_err(|error| ModelError::io(&path, &error))?;
+                    let bytes =
+                        std::fs::read(&path).map_err(|error| ModelError::io(&path, &error))?;
                     if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
                         files.insert(name.to_string(), bytes);
                     }

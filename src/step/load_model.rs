@@ -136,10 +136,10 @@ impl Source {
 
 fn first(probe: &dyn Probe, path: &str) -> Result<PathBuf, Missing> {
     let found = probe.locate(path, Place::Models)?;
-    found.into_iter().next().ok_or_else(|| Missing {
-        message: format!("`{path}` is not there"),
-        help: None,
-    })
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| Missing { message: format!("`{path}` is not there"), help: None })
 }
 
 fn find_builtin(name: &str) -> Result<&'static Builtin, Missing> {
@@ -164,7 +164,9 @@ impl Found {
     /// The tokenizer that comes with the model.
     fn tokenizer(&self) -> Result<Option<Tokenizer>, crate::data::DataError> {
         match self {
-            Found::Folder(folder) if has_tokenizer(folder) => Tokenizer::from_folder(folder).map(Some),
+            Found::Folder(folder) if has_tokenizer(folder) => {
+                Tokenizer::from_folder(folder).map(Some)
+            }
             Found::Folder(_) | Found::Config(_) => Ok(None),
             Found::Embedded(builtin) => embedded_tokenizer(builtin).map(Some),
         }
@@ -239,7 +241,12 @@ impl LoadModel {
         }
     }
 
-    fn check_tokenizer(&self, cx: &mut CheckCx, found: &Found, name: &str) -> Option<TokenizerShape> {
+    fn check_tokenizer(
+        &self,
+        cx: &mut CheckCx,
+        found: &Found,
+        name: &str,
+    ) -> Option<TokenizerShape> {
         if let Some(Or::Second(port)) = &self.tokenizer {
             return cx.shape(port);
         }
@@ -297,7 +304,9 @@ impl LoadModel {
         };
         let outputs = head.output_names();
         let has_head = !choice.new
-            && stored.as_ref().is_some_and(|stored| outputs.iter().all(|name| stored.contains_key(*name)));
+            && stored
+                .as_ref()
+                .is_some_and(|stored| outputs.iter().all(|name| stored.contains_key(*name)));
         if !has_head {
             return Ok((LabelShape::Absent, true, names));
         }
@@ -315,10 +324,14 @@ impl LoadModel {
 }
 
 fn report_model_error(cx: &mut CheckCx, path: &str, error: ModelError) {
-    let mut diag = cx.diag(Code::E0501, path, match &error.file {
-        Some(file) => format!("{}: {}", file.display(), error.message),
-        None => error.message.clone(),
-    });
+    let mut diag = cx.diag(
+        Code::E0501,
+        path,
+        match &error.file {
+            Some(file) => format!("{}: {}", file.display(), error.message),
+            None => error.message.clone(),
+        },
+    );
     diag.help = error.help;
     cx.push(diag);
 }
@@ -327,8 +340,16 @@ impl Step for LoadModel {
     const NAME: &'static str = "load-model";
     const VERSION: u32 = 1;
     const OUTPUTS: &'static [Output] = &[
-        Output { name: "model", ty: PortType::Model, doc: "The model, with its head still to be drawn." },
-        Output { name: "tokenizer", ty: PortType::Tokenizer, doc: "The tokenizer that belongs to it." },
+        Output {
+            name: "model",
+            ty: PortType::Model,
+            doc: "The model, with its head still to be drawn.",
+        },
+        Output {
+            name: "tokenizer",
+            ty: PortType::Tokenizer,
+            doc: "The tokenizer that belongs to it.",
+        },
     ];
     const REPORT: &'static [&'static str] =
         &["parameters", "missing", "unexpected", "newly_initialised"];
@@ -343,7 +364,8 @@ impl Step for LoadModel {
                 diag.help = missing.help;
                 if let Source::Builtin(embedded) = &self.source {
                     let names = BUILTINS.iter().map(|builtin| builtin.name);
-                    let near = suggest::nearest(&embedded.name, names).or(BUILTINS.first().map(|b| b.name));
+                    let near = suggest::nearest(&embedded.name, names)
+                        .or(BUILTINS.first().map(|b| b.name));
                     if let Some(near) = near {
                         diag = diag.fix(cx.places.at(argument), format!("{near:?}"));
                     }
@@ -410,7 +432,11 @@ impl Step for LoadModel {
     fn externals(&self, probe: &dyn Probe) -> Result<Vec<PathBuf>, Missing> {
         let of = |error: ModelError| Missing { message: error.to_string(), help: error.help };
         let tokenizer_files = |folder: &Path| -> Vec<PathBuf> {
-            TOKENIZER_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+            TOKENIZER_FILES
+                .iter()
+                .map(|name| folder.join(name))
+                .filter(|path| path.is_file())
+                .collect()
         };
         let mut files = Vec::new();
         match self.source.find(probe, true)? {
@@ -441,7 +467,8 @@ impl Step for LoadModel {
         })?;
         cx.control.event(Event::Phase { name: "reading", total: None });
         let config = found.config().map_err(unreadable)?;
-        let config = self.overridden(config).map_err(|(path, error)| unreadable(error).argument(path))?;
+        let config =
+            self.overridden(config).map_err(|(path, error)| unreadable(error).argument(path))?;
         let choice = self.choice();
         let tokenizer = match &self.tokenizer {
             Some(Or::Second(port)) => Some(cx.input(port)?),
@@ -453,7 +480,9 @@ impl Step for LoadModel {
         };
         let (mut model, report) = match &found {
             Found::Folder(folder) => Model::from_folder(folder, config, choice.as_ref()),
-            Found::Config(_) | Found::Embedded(_) => Model::from_config(config, choice.as_ref(), None),
+            Found::Config(_) | Found::Embedded(_) => {
+                Model::from_config(config, choice.as_ref(), None)
+            }
         }
         .map_err(unreadable)?;
         model.tokenizer.clone_from(&tokenizer);

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::check::CheckCx;
 use super::eval::{check_length, check_tokenizer, model_labels};
 use super::metric::{build, fitting, misfit};
 use super::predictions::{Made, kind_of, known_names};
-use super::check::CheckCx;
 use super::run::{Event, RunCx, StepError, Stop};
 use super::shape::{LabelShape, ModelShape, Shape, TokensShape};
 use super::value::{Predictions, Report, Scores, Value, port};
@@ -162,7 +162,9 @@ impl Train {
         if let KeepRule::Best(Best { metric: Or::Second(pick) }) = &self.keep {
             all.push(("keep.metric", pick));
         }
-        if let Some(StopRule::Patience(Patience { metric: Or::Second(pick), .. })) = &self.stop_early {
+        if let Some(StopRule::Patience(Patience { metric: Or::Second(pick), .. })) =
+            &self.stop_early
+        {
             all.push(("stop_early.metric", pick));
         }
         all
@@ -189,9 +191,8 @@ impl Train {
             })
             .collect();
         for (at, text) in self.freeze.iter().enumerate() {
-            let pattern = glob::Pattern::new(text).map_err(|error| {
-                (at, format!("`{text}` is no pattern: {}", error.msg))
-            })?;
+            let pattern = glob::Pattern::new(text)
+                .map_err(|error| (at, format!("`{text}` is no pattern: {}", error.msg)))?;
             let mut found = false;
             for (name, frozen) in names.iter().zip(&mut frozen) {
                 if pattern.matches(name) {
@@ -222,10 +223,15 @@ impl Train {
             cx.push(diag.fix(cx.places.at("budget"), "3 epochs"));
         }
         if let (Some(argument), None) = (self.needs_validation(), &self.validate) {
-            let message = format!("`{argument}` looks at validations, and there are no rows to validate on");
+            let message =
+                format!("`{argument}` looks at validations, and there are no rows to validate on");
             let diag = match self.other_field(cx, "validation") {
-                Some(port) => cx
-                    .diag_with_argument(Code::E0209, argument, message, &format!("validate = {port}")),
+                Some(port) => cx.diag_with_argument(
+                    Code::E0209,
+                    argument,
+                    message,
+                    &format!("validate = {port}"),
+                ),
                 None => cx.diag(Code::E0209, argument, message),
             };
             cx.push(diag.help("`validate = …` names tokens with labels"));
@@ -245,12 +251,21 @@ impl Train {
     /// `tokens.validation` beside `data = tokens.train`, if there is such a thing.
     fn other_field(&self, cx: &CheckCx, name: &str) -> Option<String> {
         let PortRef::One { step, output, field: Some(_) } = &self.data.source else { return None };
-        let other =
-            PortRef::One { step: step.clone(), output: output.clone(), field: Some(name.to_string()) };
+        let other = PortRef::One {
+            step: step.clone(),
+            output: output.clone(),
+            field: Some(name.to_string()),
+        };
         (cx.shapes)(&other).map(|_| format!("{step}.{name}"))
     }
 
-    fn check_tokens(&self, cx: &mut CheckCx, argument: &str, model: &ModelShape, tokens: &TokensShape) {
+    fn check_tokens(
+        &self,
+        cx: &mut CheckCx,
+        argument: &str,
+        model: &ModelShape,
+        tokens: &TokensShape,
+    ) {
         check_tokenizer(cx, argument, model, &tokens.tokenizer);
         check_length(cx, argument, model, tokens.max_length);
         let port = if argument == "data" { Some(&self.data) } else { self.validate.as_ref() };
@@ -263,16 +278,25 @@ impl Train {
             cx.push(diag);
             return;
         }
-        let Some(outputs) = model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
+        let Some(outputs) =
+            model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
         else {
             return;
         };
         let (fits, found, head) = match &tokens.labels {
             LabelShape::Classes(names) => {
-                let numbers = names.as_ref().is_none_or(|all| all.iter().all(|name| name.parse::<f64>().is_ok()));
-                (outputs != Outputs::Values || numbers, "one class a row", "sequence_classification")
+                let numbers = names
+                    .as_ref()
+                    .is_none_or(|all| all.iter().all(|name| name.parse::<f64>().is_ok()));
+                (
+                    outputs != Outputs::Values || numbers,
+                    "one class a row",
+                    "sequence_classification",
+                )
             }
-            LabelShape::Values => (outputs == Outputs::Values, "one number a row", "sequence_regression"),
+            LabelShape::Values => {
+                (outputs == Outputs::Values, "one number a row", "sequence_regression")
+            }
             LabelShape::Multi(_) => {
                 (outputs == Outputs::Labels, "several labels a row", "multi_label_classification")
             }
@@ -281,14 +305,19 @@ impl Train {
         let own = model.head.as_deref().unwrap_or_default();
         if !fits {
             let diag = cx
-                .diag(Code::E0503, argument, format!("this data has {found}, which `{own}` cannot learn"))
+                .diag(
+                    Code::E0503,
+                    argument,
+                    format!("this data has {found}, which `{own}` cannot learn"),
+                )
                 .also(origin, "made here")
                 .also(cx.origin(&self.model), format!("`head = {own}`"))
                 .help(format!("`head = {head}` of `load-model` fits this data"));
             cx.push(diag);
             return;
         }
-        let (Some(known), Some(names)) = (known_names(&model.labels), known_names(&tokens.labels)) else {
+        let (Some(known), Some(names)) = (known_names(&model.labels), known_names(&tokens.labels))
+        else {
             return;
         };
         let mut sorted = [known.to_vec(), names.to_vec()];
@@ -301,7 +330,9 @@ impl Train {
             let diag = cx
                 .diag(Code::E0502, argument, message)
                 .also(cx.origin(&self.model), "the model")
-                .help(format!("a new head for these labels: `head = {own}(new = true)` in `load-model`"));
+                .help(format!(
+                    "a new head for these labels: `head = {own}(new = true)` in `load-model`"
+                ));
             cx.push(diag);
         }
     }
@@ -355,7 +386,11 @@ impl Train {
         };
         if values.iter().any(|weight| *weight < 0.0) || values.iter().all(|weight| *weight == 0.0) {
             let diag = cx
-                .diag(Code::E0205, "class_weights", "weights are not negative, and not all of them 0")
+                .diag(
+                    Code::E0205,
+                    "class_weights",
+                    "weights are not negative, and not all of them 0",
+                )
                 .help("`class_weights = balanced` finds them from the rows");
             cx.push(diag);
         }
@@ -380,8 +415,9 @@ impl Train {
                             None => format!("the labels are {}", suggest::list(all())),
                         };
                         let path = format!("class_weights.{name}");
-                        let diag =
-                            cx.diag(Code::E0502, &path, format!("no label is called `{name}`")).help(help);
+                        let diag = cx
+                            .diag(Code::E0502, &path, format!("no label is called `{name}`"))
+                            .help(help);
                         cx.push(diag);
                     }
                 }
@@ -401,12 +437,19 @@ impl Train {
                 let mut diag = cx.diag(Code::E0205, &path, message);
                 diag = match suggest::nearest(text, names.iter().copied()) {
                     Some(near) => diag.fix(cx.places.at(&path), format!("{near:?}")),
-                    None => diag.help(format!("names are such as `{}`; `*` stands for any part", names[0])),
+                    None => diag
+                        .help(format!("names are such as `{}`; `*` stands for any part", names[0])),
                 };
                 cx.push(diag);
             }
-            Ok(frozen) if matches!(self.method, Method::Full) && frozen.iter().all(|frozen| *frozen) => {
-                let diag = cx.diag(Code::E0209, "freeze", "all parameters are frozen, so nothing is trained");
+            Ok(frozen)
+                if matches!(self.method, Method::Full) && frozen.iter().all(|frozen| *frozen) =>
+            {
+                let diag = cx.diag(
+                    Code::E0209,
+                    "freeze",
+                    "all parameters are frozen, so nothing is trained",
+                );
                 cx.push(diag);
             }
             Ok(_) => {}
@@ -414,15 +457,21 @@ impl Train {
     }
 
     /// The weight of each class, in the model's order.
-    fn class_weights(&self, labels: &[String], targets: &Targets) -> Result<Option<Vec<f32>>, StepError> {
-        let wrong = |message: String| StepError::new(Code::E0502, message).argument("class_weights");
+    fn class_weights(
+        &self,
+        labels: &[String],
+        targets: &Targets,
+    ) -> Result<Option<Vec<f32>>, StepError> {
+        let wrong =
+            |message: String| StepError::new(Code::E0502, message).argument("class_weights");
         Ok(match &self.class_weights {
             None => None,
             Some(Or::First(WeightRule::Balanced)) => {
                 let Targets::Class(classes) = targets else { return Ok(None) };
                 let mut counts = vec![0usize; labels.len()];
                 for class in classes {
-                    let place = usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
+                    let place =
+                        usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
                     place.into_iter().for_each(|count| *count += 1);
                 }
                 let rows: usize = counts.iter().sum();
@@ -432,7 +481,9 @@ impl Train {
                 };
                 Some(counts.iter().map(weight).collect())
             }
-            Some(Or::Second(Or::First(list))) => Some(list.iter().map(|weight| *weight as f32).collect()),
+            Some(Or::Second(Or::First(list))) => {
+                Some(list.iter().map(|weight| *weight as f32).collect())
+            }
             Some(Or::Second(Or::Second(map))) => {
                 let weight = |name: &String| {
                     let found = map.get(name).map(|weight| *weight as f32);
@@ -474,13 +525,21 @@ impl Train {
         };
         let size = self.batch.value as usize;
         Ok(Settings {
-            optimizer: optimizer.and_then(|pick| pick.build()).ok_or_else(|| unchecked("optimizer"))?,
-            schedule: schedule.and_then(|pick| pick.build()).ok_or_else(|| unchecked("schedule"))?,
+            optimizer: optimizer
+                .and_then(|pick| pick.build())
+                .ok_or_else(|| unchecked("optimizer"))?,
+            schedule: schedule
+                .and_then(|pick| pick.build())
+                .ok_or_else(|| unchecked("schedule"))?,
             budget: match quick {
                 Some(updates) => Budget::Updates(updates as u64),
                 None => length(&self.budget),
             },
-            batch: if self.batch.unit == Unit::Tokens { BatchSize::Tokens(size) } else { BatchSize::Rows(size) },
+            batch: if self.batch.unit == Unit::Tokens {
+                BatchSize::Tokens(size)
+            } else {
+                BatchSize::Rows(size)
+            },
             gradient_accumulation: self.gradient_accumulation,
             max_grad_norm: self.max_grad_norm,
             loss,
@@ -499,7 +558,11 @@ impl Train {
         self.seed.unwrap_or(42) as u64
     }
 
-    fn freeze_parameters(&self, network: &Network, parameters: &Parameters) -> Result<(), StepError> {
+    fn freeze_parameters(
+        &self,
+        network: &Network,
+        parameters: &Parameters,
+    ) -> Result<(), StepError> {
         let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let head = network.head().declarations();
         let head: Vec<&str> = head.iter().map(|declaration| declaration.name.as_str()).collect();
@@ -526,7 +589,11 @@ impl Step for Train {
     const NAME: &'static str = "train";
     const VERSION: u32 = 1;
     const OUTPUTS: &'static [Output] = &[
-        Output { name: "model", ty: PortType::Model, doc: "The model that `keep` chose, else the last." },
+        Output {
+            name: "model",
+            ty: PortType::Model,
+            doc: "The model that `keep` chose, else the last.",
+        },
         Output { name: "last", ty: PortType::Model, doc: "The model after the last update." },
         Output {
             name: "validation",
@@ -556,7 +623,11 @@ impl Step for Train {
         let Some(mut model) = model else { return Vec::new() };
         let Some(head) = model.head.clone() else {
             let diag = cx
-                .diag(Code::E0503, "model", format!("the model `{}` has no head to train", model.name))
+                .diag(
+                    Code::E0503,
+                    "model",
+                    format!("the model `{}` has no head to train", model.name),
+                )
                 .also(cx.origin(&self.model), "read here")
                 .help("`head = sequence_classification` in `load-model` gives it one");
             cx.push(diag);
@@ -598,9 +669,11 @@ impl Step for Train {
             }
         }
         let seed = self.seed();
-        let assembled = assemble::for_training(&model, &tokens.labels, seed).map_err(|error| {
-            StepError { help: error.help, ..StepError::new(Code::E0502, error.message).argument("data") }
-        })?;
+        let assembled =
+            assemble::for_training(&model, &tokens.labels, seed).map_err(|error| StepError {
+                help: error.help,
+                ..StepError::new(Code::E0502, error.message).argument("data")
+            })?;
         let Assembled { network, parameters, labels, .. } = &assembled;
         if let Some(note) = &labels.note {
             cx.control.event(Event::Note { message: note.clone() });
@@ -697,7 +770,8 @@ impl Train {
         let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
         for (name, table) in validations {
             let row = updates.iter().position(|update| {
-                update.and_then(|update| u64::try_from(update).ok()).map(validation_name).as_ref() == Some(name)
+                update.and_then(|update| u64::try_from(update).ok()).map(validation_name).as_ref()
+                    == Some(name)
             });
             let Some(row) = row else { continue };
             for score in self.scores(table)?.scores {
@@ -822,20 +896,24 @@ impl trainer::Control for Bridge<'_, '_> {
             }
             Inner::Updated { row, .. } => {
                 self.done = row.update;
-                let detail =
-                    format!("loss {:.4}, epoch {:.2}, rate {:.2e}", row.loss, row.epoch, row.learning_rate);
+                let detail = format!(
+                    "loss {:.4}, epoch {:.2}, rate {:.2e}",
+                    row.loss, row.epoch, row.learning_rate
+                );
                 Event::Progress { done: row.update, detail }
             }
             Inner::Validating { .. } => return,
             Inner::Validated { update, epoch, loss, score } => {
                 let score = score.map(|score| format!(", {score:.4}")).unwrap_or_default();
                 Event::Note {
-                    message: format!("update {update} (epoch {epoch:.2}): validation loss {loss:.4}{score}"),
+                    message: format!(
+                        "update {update} (epoch {epoch:.2}): validation loss {loss:.4}{score}"
+                    ),
                 }
             }
-            Inner::StoppedEarly { update } => {
-                Event::Note { message: format!("no improvement any more: ends after update {update}") }
-            }
+            Inner::StoppedEarly { update } => Event::Note {
+                message: format!("no improvement any more: ends after update {update}"),
+            },
         };
         self.cx.control.event(event);
     }
@@ -867,13 +945,19 @@ impl Finish<'_> {
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
         let network = &self.assembled.network;
         let log = log(&trained)?;
-        let last = Arc::new(self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?);
+        let last = Arc::new(
+            self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
+        );
         let kept = match trained.kept {
             Some(values) => Arc::new(self.model_of(values)?),
             None => Arc::clone(&last),
         };
-        let trained_parameters: usize =
-            self.assembled.parameters.trainable().map(|(_, parameter)| parameter.weight.elem_count()).sum();
+        let trained_parameters: usize = self
+            .assembled
+            .parameters
+            .trainable()
+            .map(|(_, parameter)| parameter.weight.elem_count())
+            .sum();
         let end = trained.log.last();
         let report: Report = [
             ("updates", end.map_or(0.0, |row| row.update as f64)),
@@ -894,7 +978,8 @@ impl Finish<'_> {
             let labels = model_labels(&kept, network.task().outputs(), network.outputs());
             let mut tables = Tables::new();
             for validation in &trained.validations {
-                let losses = network.task().row_losses(&validation.logits, network.outputs(), &targets);
+                let losses =
+                    network.task().row_losses(&validation.logits, network.outputs(), &targets);
                 let predictions = Predictions::new(&Made {
                     head: network.task().name(),
                     labels: &labels,
@@ -905,7 +990,9 @@ impl Finish<'_> {
                 })?;
                 tables.insert(validation_name(validation.update), predictions.table);
             }
-            let kept = tables.get(&validation_name(trained.kept_update)).or_else(|| tables.values().last());
+            let kept = tables
+                .get(&validation_name(trained.kept_update))
+                .or_else(|| tables.values().last());
             let scores = kept.map(|table| step.scores(table)).transpose()?.unwrap_or_default();
             made.push(("validation", Value::Scores(Arc::new(scores))));
             made.push((VALIDATIONS, Value::Tables(Arc::new(tables))));

@@ -27,8 +27,11 @@ pub fn for_training(model: &Model, labels: &Labels, seed: u64) -> Result<Assembl
     let wanted = task.output_count(labels)?;
     let outputs = head.outputs.unwrap_or(wanted);
     let network = Network::new(&model.config, task, outputs)?;
-    let is_new =
-        network.head().output_names().iter().any(|name| model.undrawn.iter().any(|own| own == name));
+    let is_new = network
+        .head()
+        .output_names()
+        .iter()
+        .any(|name| model.undrawn.iter().any(|own| own == name));
     let known = known_labels(head, is_new);
     let labels = match task.outputs() {
         Outputs::Values => Reconciled::default(),

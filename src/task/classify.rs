@@ -109,9 +109,13 @@ impl Task for Classify {
         logits
             .chunks_exact(outputs.max(1))
             .zip(classes)
-            .map(|(row, class)| match usize::try_from(*class).ok().and_then(|class| row.get(class)) {
-                Some(logit) => RowLoss { sum: log_sum_exp(row) - f64::from(*logit), elements: 1 },
-                None => RowLoss { sum: 0.0, elements: 0 },
+            .map(|(row, class)| {
+                match usize::try_from(*class).ok().and_then(|class| row.get(class)) {
+                    Some(logit) => {
+                        RowLoss { sum: log_sum_exp(row) - f64::from(*logit), elements: 1 }
+                    }
+                    None => RowLoss { sum: 0.0, elements: 0 },
+                }
             })
             .collect()
     }

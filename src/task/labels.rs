@@ -41,7 +41,8 @@ pub fn reconcile(model: ModelLabels<'_>, data: &Labels, head: &str) -> Result<Re
         ModelLabels::New => same(None),
         ModelLabels::Count(count) if count == names.len() => same(None),
         ModelLabels::Count(count) => {
-            let message = format!("the model's head has {count} outputs, the data {} labels", names.len());
+            let message =
+                format!("the model's head has {count} outputs, the data {} labels", names.len());
             Err(ModelError::new(message).help(way_out(head)))
         }
         ModelLabels::Named(known) if known == names => same(None),
@@ -86,12 +87,8 @@ fn others(known: &[String], names: &[String], head: &str) -> ModelError {
         let shown = suggest::list(names.iter().take(6).map(String::as_str));
         if names.len() > 6 { format!("{shown}, … ({} in all)", names.len()) } else { shown }
     };
-    ModelError::new(format!(
-        "the data's labels are {}, the model's {}",
-        show(names),
-        show(known)
-    ))
-    .help(way_out(head))
+    ModelError::new(format!("the data's labels are {}, the model's {}", show(names), show(known)))
+        .help(way_out(head))
 }
 
 fn way_out(head: &str) -> String {
@@ -107,7 +104,8 @@ impl Reconciled {
             Targets::Class(rows) => Targets::Class(
                 rows.iter()
                     .map(|class| {
-                        let to = usize::try_from(*class).ok().and_then(|class| renumbered.get(class));
+                        let to =
+                            usize::try_from(*class).ok().and_then(|class| renumbered.get(class));
                         to.map_or(*class, |to| *to as i64)
                     })
                     .collect(),
@@ -148,7 +146,10 @@ mod tests {
         let found = reconcile(ModelLabels::Named(&known), &classes(&["neg", "pos"]), HEAD).unwrap();
         assert_eq!(found.names, known);
         assert!(found.note.is_some());
-        assert_eq!(found.apply(&Targets::Class(vec![0, 1, -100])), Targets::Class(vec![1, 0, -100]));
+        assert_eq!(
+            found.apply(&Targets::Class(vec![0, 1, -100])),
+            Targets::Class(vec![1, 0, -100])
+        );
         let several = Targets::Multi { classes: 2, values: vec![1.0, 0.0, 1.0, 1.0] };
         let moved = Targets::Multi { classes: 2, values: vec![0.0, 1.0, 1.0, 1.0] };
         assert_eq!(found.apply(&several), moved);

@@ -140,7 +140,8 @@ fn misfit(task: &dyn Task, targets: &Targets) -> ModelError {
         Targets::Value(_) => Some("sequence_regression"),
         Targets::Multi { .. } => Some("multi_label_classification"),
     };
-    let error = ModelError::new(format!("the data has {found}, which `{}` cannot use", task.name()));
+    let error =
+        ModelError::new(format!("the data has {found}, which `{}` cannot use", task.name()));
     match fitting {
         Some(name) => error.help(format!("`head = {name}` fits this data")),
         None => error.help("give the table a column with the role `label`"),

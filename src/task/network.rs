@@ -65,8 +65,7 @@ impl Network {
 
     /// Logits f32 `[rows, outputs]`.
     pub fn logits(&self, parameters: &Parameters, input: &Input, pass: &Pass) -> Result<Tensor> {
-        let hidden_states =
-            self.backbone.forward(parameters, input, self.head.read(), pass)?;
+        let hidden_states = self.backbone.forward(parameters, input, self.head.read(), pass)?;
         self.head.forward(parameters, &hidden_states, input, pass)
     }
 

@@ -56,7 +56,8 @@ impl Task for Regress {
         if matches!(targets, Targets::None | Targets::Multi { .. }) {
             return Err(misfit(self, targets));
         }
-        let values = targets.as_values(labels).map_err(|error| ModelError::new(error.to_string()))?;
+        let values =
+            targets.as_values(labels).map_err(|error| ModelError::new(error.to_string()))?;
         if let Some(row) = values.iter().position(|value| !value.is_finite()) {
             return Err(ModelError::new(format!("row {row} has no value to regress on"))
                 .help("`load-data` with `missing = drop` leaves such rows out"));

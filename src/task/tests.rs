@@ -17,7 +17,9 @@ fn every_task_has_its_head_and_is_named_once() {
     names.dedup();
     assert_eq!(names.len(), tasks().len());
     for task in tasks() {
-        assert!(task_of_problem(task.problem_type()).is_some_and(|other| other.name() == task.name()));
+        assert!(
+            task_of_problem(task.problem_type()).is_some_and(|other| other.name() == task.name())
+        );
     }
 }
 

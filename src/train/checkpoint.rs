@@ -81,7 +81,8 @@ impl State {
         let fits = values.len() == parameters.len()
             && self.buffers.len() == parameters.len()
             && all.into_iter().all(|((parameter, values), own)| {
-                let count = if parameter.tied_with.is_some() { 0 } else { parameter.weight.elem_count() };
+                let count =
+                    if parameter.tied_with.is_some() { 0 } else { parameter.weight.elem_count() };
                 values.len() == count
                     && own.len() == if trains(parameter) { buffers } else { 0 }
                     && own.iter().all(|buffer| buffer.len() == count)

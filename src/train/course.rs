@@ -170,7 +170,10 @@ mod tests {
                 assert_eq!(sorted, (0..50).collect::<Vec<_>>());
                 if let BatchSize::Tokens(most) = batch {
                     let tokens = |batch: &Vec<usize>| batch.iter().map(|row| rows.cost(*row)).sum();
-                    assert!(groups.iter().flatten().all(|batch| { let all: usize = tokens(batch); all <= most }));
+                    assert!(groups.iter().flatten().all(|batch| {
+                        let all: usize = tokens(batch);
+                        all <= most
+                    }));
                 }
                 orders.push(order);
             }

@@ -100,7 +100,8 @@ struct Frozen<'a> {
 
 impl<'a> Frozen<'a> {
     fn all(parameters: &'a Parameters) -> Self {
-        let trainable = parameters.iter().map(|parameter| parameter.weight.is_trainable()).collect();
+        let trainable =
+            parameters.iter().map(|parameter| parameter.weight.is_trainable()).collect();
         parameters.iter().for_each(|parameter| parameter.weight.set_trainable(false));
         Self { parameters, trainable }
     }

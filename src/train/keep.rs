@@ -34,7 +34,12 @@ pub struct StopEarly {
 
 impl Measure {
     /// The number for these outputs; `None` where the metric is not defined on them.
-    pub fn value(&self, outputs: Outputs, scored: &Scored, labels: &[String]) -> Result<Option<f64>> {
+    pub fn value(
+        &self,
+        outputs: Outputs,
+        scored: &Scored,
+        labels: &[String],
+    ) -> Result<Option<f64>> {
         match self {
             Measure::Loss => Ok(Some(scored.mean_loss())),
             Measure::Metric(metric) => {
@@ -64,7 +69,9 @@ impl StopEarly {
         let mut waiting = 0;
         for validation in validations {
             match (validation.score, best) {
-                (Some(score), Some(before)) if !self.measure.better(score, before, self.min_delta) => {
+                (Some(score), Some(before))
+                    if !self.measure.better(score, before, self.min_delta) =>
+                {
                     waiting += 1;
                 }
                 (Some(score), _) => {
@@ -88,7 +95,11 @@ pub fn metric_kind(outputs: Outputs) -> Kind {
 }
 
 /// Outputs beside their targets, in the form that metrics read. Rows without a class are left out.
-pub fn for_metrics(outputs: Outputs, scored: &Scored, labels: &[String]) -> Result<metrics::Scored> {
+pub fn for_metrics(
+    outputs: Outputs,
+    scored: &Scored,
+    labels: &[String],
+) -> Result<metrics::Scored> {
     let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
     let failed = |error: metrics::ScoredError| ModelError::new(error.to_string());
     match (outputs, &scored.targets) {

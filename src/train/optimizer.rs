@@ -107,7 +107,8 @@ impl Optimizer for Sgd {
     fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [Vec<f32>], at: &At) {
         let [velocity] = buffers else { return };
         let decay = if at.decayed { self.weight_decay as f32 } else { 0.0 };
-        let (rate, momentum, clip) = (at.learning_rate as f32, self.momentum as f32, at.clip as f32);
+        let (rate, momentum, clip) =
+            (at.learning_rate as f32, self.momentum as f32, at.clip as f32);
         for ((value, gradient), velocity) in parameter.iter_mut().zip(gradient).zip(velocity) {
             *velocity = momentum * *velocity + gradient * clip + decay * *value;
             *value -= rate * *velocity;

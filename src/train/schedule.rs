@@ -36,7 +36,11 @@ impl Extent {
 /// Rounds up, and takes what is a whole number but for the last bits of a product as that number.
 pub fn round_up(number: f64) -> u64 {
     let nearest = number.round();
-    if (number - nearest).abs() < 1e-9 * nearest.max(1.0) { nearest as u64 } else { number.ceil() as u64 }
+    if (number - nearest).abs() < 1e-9 * nearest.max(1.0) {
+        nearest as u64
+    } else {
+        number.ceil() as u64
+    }
 }
 
 /// A learning-rate schedule.
@@ -304,7 +308,10 @@ mod tests {
         for (name, case) in cases {
             let mut pick = Pick::<Schedules>::default_of(name).unwrap();
             let updates = |count: &serde_json::Value| {
-                Or::<Share, Quantity<3>>::Second(Quantity::new(count.as_f64().unwrap(), Unit::Updates))
+                Or::<Share, Quantity<3>>::Second(Quantity::new(
+                    count.as_f64().unwrap(),
+                    Unit::Updates,
+                ))
             };
             let mut given = vec![("warmup", bound(updates(&case["num_warmup_steps"])))];
             for (option, value) in case["kwargs"].as_object().unwrap() {
@@ -337,7 +344,10 @@ mod tests {
             for (update, rate) in case["lr_at_step"].as_array().unwrap().iter().enumerate() {
                 let found = extent.learning_rate * schedule.factor(update as u64, &extent);
                 let wanted = rate.as_f64().unwrap();
-                assert!((found - wanted).abs() <= 1e-9 * wanted.abs().max(1e-9), "{name}, step {update}");
+                assert!(
+                    (found - wanted).abs() <= 1e-9 * wanted.abs().max(1e-9),
+                    "{name}, step {update}"
+                );
             }
         }
     }

@@ -83,7 +83,9 @@ pub struct Trained {
 pub enum Ending {
     Finished(Trained),
     /// On request, after this update; the checkpoint was handed over.
-    Stopped { update: u64 },
+    Stopped {
+        update: u64,
+    },
 }
 
 /// The rows to validate on, and what their outputs are called.
@@ -127,26 +129,22 @@ pub fn train(
         None => State::new(parameters, buffers),
     };
     let rates = layer_rates(declarations, settings.layer_decay);
-    let started = Event::Started { updates: extent.total, first: state.update, rows: examples.rows() };
+    let started =
+        Event::Started { updates: extent.total, first: state.update, rows: examples.rows() };
     control.event(&started);
     while state.update < extent.total && !state.stopped_early {
         let group = course.group(state.update);
         let step = Step { network, examples, settings, update: state.update };
         let done = step.gradients(parameters, &group)?;
-        let learning_rate =
-            extent.learning_rate * settings.schedule.factor(state.update, &extent);
+        let learning_rate = extent.learning_rate * settings.schedule.factor(state.update, &extent);
         let clip = match settings.max_grad_norm {
             Some(most) => (most / (done.grad_norm + 1e-6)).min(1.0),
             None => 1.0,
         };
         let update = state.update + 1;
         for ((parameter, buffers), rate) in parameters.iter().zip(&mut state.buffers).zip(&rates) {
-            let at = At {
-                learning_rate: learning_rate * rate,
-                decayed: parameter.decay,
-                update,
-                clip,
-            };
+            let at =
+                At { learning_rate: learning_rate * rate, decayed: parameter.decay, update, clip };
             let optimizer = &settings.optimizer;
             parameter.weight.update(|values, gradient| {
                 optimizer.step(values, gradient, buffers, &at);
@@ -169,7 +167,8 @@ pub fn train(
         if let Some(set) = validation
             && (last || due(settings.validate_every, &mut course, state.update))
         {
-            let validated = validate(network, parameters, &set, settings, &mut state, epoch, control)?;
+            let validated =
+                validate(network, parameters, &set, settings, &mut state, epoch, control)?;
             control.event(&validated);
             if settings.stop_early.as_ref().is_some_and(|rule| rule.stops(&state.validations)) {
                 state.stopped_early = true;
@@ -178,7 +177,8 @@ pub fn train(
         }
         let over = last || state.stopped_early;
         let stop = !over && control.stop_requested();
-        let save = settings.checkpoint_every.is_some_and(|every| due(every, &mut course, state.update));
+        let save =
+            settings.checkpoint_every.is_some_and(|every| due(every, &mut course, state.update));
         if !over && (stop || save) {
             control.checkpoint(&state.to_bytes(parameters)?)?;
         }
@@ -219,8 +219,7 @@ impl Step<'_> {
     /// `parameters`.
     fn gradients(&self, parameters: &Parameters, group: &[Vec<usize>]) -> Result<Gradients> {
         let options = &self.settings.loss;
-        let targets: Vec<Targets> =
-            group.iter().map(|rows| self.examples.targets(rows)).collect();
+        let targets: Vec<Targets> = group.iter().map(|rows| self.examples.targets(rows)).collect();
         let task = self.network.task();
         let denominator: f64 =
             targets.iter().map(|targets| task.denominator(targets, options)).sum();
@@ -233,8 +232,14 @@ impl Step<'_> {
                 let input = self.examples.input(rows, place)?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
-                let forward =
-                    self.network.forward(parameters, &input, targets, options, denominator, &pass)?;
+                let forward = self.network.forward(
+                    parameters,
+                    &input,
+                    targets,
+                    options,
+                    denominator,
+                    &pass,
+                )?;
                 let batch_loss = f64::from(forward.loss.to_vec0::<f32>()?);
                 if !batch_loss.is_finite() {
                     return Err(self.not_finite("loss", batch_loss, rows));
@@ -313,6 +318,12 @@ fn validate(
     {
         state.best = Some(Best { update, score, values: values::copy(parameters)? });
     }
-    state.validations.push(Validation { update, epoch, loss, score: stop_score, logits: scored.logits });
+    state.validations.push(Validation {
+        update,
+        epoch,
+        loss,
+        score: stop_score,
+        logits: scored.logits,
+    });
     Ok(Event::Validated { update, epoch, loss, score: score.or(stop_score) })
 }

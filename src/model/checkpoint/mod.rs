@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
+use super::Declaration;
 use super::config::Config;
 use super::error::{ModelError, Result};
-use super::Declaration;
 
-pub use save::{SavedFile, save_folder};
 pub use safetensors::serialize as serialize_tensors;
+pub use save::{SavedFile, save_folder};
 
 /// A tensor as it lies in a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,8 +102,10 @@ pub fn read_weights(folder: &Path) -> Result<StoredTensors> {
                 let shard = folder.join(&name);
                 for (tensor, stored) in read_one(&shard, read)? {
                     if all.insert(tensor.clone(), stored).is_some() {
-                        return Err(ModelError::new(format!("tensor `{tensor}` lies in two shards"))
-                            .in_file(&shard));
+                        return Err(ModelError::new(format!(
+                            "tensor `{tensor}` lies in two shards"
+                        ))
+                        .in_file(&shard));
                     }
                 }
             }
@@ -130,7 +132,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// An index's map from tensor to shard.
 fn index(path: &Path) -> Result<BTreeMap<String, String>> {
-    let wrong = |what: &str| ModelError::new(format!("the index of the shards {what}")).in_file(path);
+    let wrong =
+        |what: &str| ModelError::new(format!("the index of the shards {what}")).in_file(path);
     let value: serde_json::Value = serde_json::from_slice(&read_file(path)?)
         .map_err(|error| wrong(&format!("is not JSON: {error}")))?;
     let map = value.get("weight_map").and_then(serde_json::Value::as_object);

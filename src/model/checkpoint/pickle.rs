@@ -416,7 +416,8 @@ impl Machine<'_> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Step<()> {
-        let known = GLOBALS.iter().find(|(in_module, known, _)| (*in_module, *known) == (module, name));
+        let known =
+            GLOBALS.iter().find(|(in_module, known, _)| (*in_module, *known) == (module, name));
         match known {
             Some((_, _, global)) => {
                 self.push(Object::Global(*global));
@@ -511,8 +512,10 @@ impl Machine<'_> {
                 Object::Text(key),
                 Object::Int(elements),
             ) if word == "storage" => {
-                if !matches!(items.get(5).map(|id| self.object(Some(id))), None | Some(Ok(Object::None)))
-                {
+                if !matches!(
+                    items.get(5).map(|id| self.object(Some(id))),
+                    None | Some(Ok(Object::None))
+                ) {
                     return Err("a storage that is a view of another".to_string());
                 }
                 Ok(StorageRef { key: key.clone(), element: *element, elements: size(*elements)? })

@@ -14,16 +14,13 @@ const LEGACY_PROTOCOL: i64 = 1001;
 
 /// Reads every tensor of a `pytorch_model.bin`.
 pub fn read(bytes: &[u8]) -> Result<StoredTensors> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        read_zip(bytes)
-    } else {
-        read_stream(bytes)
-    }
+    if bytes.starts_with(b"PK\x03\x04") { read_zip(bytes) } else { read_stream(bytes) }
 }
 
 fn read_zip(bytes: &[u8]) -> Result<StoredTensors> {
-    let unreadable =
-        |error: zip::result::ZipError| ModelError::new(format!("the zip archive is damaged: {error}"));
+    let unreadable = |error: zip::result::ZipError| {
+        ModelError::new(format!("the zip archive is damaged: {error}"))
+    };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(unreadable)?;
     let names = archive.file_names().map(|name| Ok(name.map_err(unreadable)?.into_owned()));
     let names = names.collect::<Result<BTreeSet<String>>>()?;
@@ -40,7 +37,9 @@ fn read_zip(bytes: &[u8]) -> Result<StoredTensors> {
             .read_to_end(&mut content)
             .map_err(|error| ModelError::new(format!("`{name}` in the archive: {error}")))?;
         if content.len() > bytes.len() {
-            return Err(ModelError::new(format!("`{name}` in the archive is larger than the file")));
+            return Err(ModelError::new(format!(
+                "`{name}` in the archive is larger than the file"
+            )));
         }
         Ok(content)
     };
@@ -186,7 +185,8 @@ fn view(name: &str, tensor: &TensorRef, bytes: &[u8]) -> Result<Stored> {
     let mut values = Vec::with_capacity(count);
     let mut index = vec![0usize; tensor.shape.len()];
     for _ in 0..count {
-        let place: usize = index.iter().zip(&tensor.stride).map(|(index, stride)| index * stride).sum();
+        let place: usize =
+            index.iter().zip(&tensor.stride).map(|(index, stride)| index * stride).sum();
         let start = (tensor.offset + place) * width;
         values.push(decode(&bytes[start..start + width]));
         for axis in (0..index.len()).rev() {

@@ -44,7 +44,12 @@ pub fn probe(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
         serde_json::from_slice(&header).map_err(|_| damaged("its header cannot be read"))?;
     let shape = |info: &serde_json::Value| -> Vec<usize> {
         let sizes = info.get("shape").and_then(serde_json::Value::as_array);
-        sizes.into_iter().flatten().filter_map(|size| size.as_u64()).map(|size| size as usize).collect()
+        sizes
+            .into_iter()
+            .flatten()
+            .filter_map(|size| size.as_u64())
+            .map(|size| size as usize)
+            .collect()
     };
     Ok(header
         .into_iter()
