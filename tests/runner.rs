@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use ftrun::base::{Code, Span};
 use ftrun::data::{ColumnData, DataError, Header, ReadOptions, Table};
-use ftrun::exec::{Class, End, Files, Outcome, Pace, Prospect, Session, Signal, Sink, Store, run};
+use ftrun::exec::{
+    Class, End, Files, Outcome, Pace, Prospect, Session, Signal, Sink, Store, prospect, run,
+};
 use ftrun::params;
 use ftrun::plan::{Graph, Node};
 use ftrun::schema::{Bound, Port, PortRef, PortType};
@@ -230,7 +232,7 @@ fn a_plan_knows_what_depends() {
     let world = World::new();
     let prospects = |nodes: Vec<Node>| -> Vec<Prospect> {
         world.with(nodes, &[], |session| {
-            run::plan(session).unwrap().into_iter().map(|step| step.prospect).collect()
+            prospect::plan(session).unwrap().into_iter().map(|step| step.prospect).collect()
         })
     };
     let nodes = |value| vec![half("a", value, 0), more("b", "a")];

@@ -12,7 +12,7 @@ use super::render;
 use super::run::{diag_of, refuse};
 use super::session::{Opened, Refusal, StoreArgs, WorkArgs, set_threads};
 use crate::base::Severity;
-use crate::exec::{End, Store, run};
+use crate::exec::{End, Store, prospect, run};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -76,7 +76,7 @@ fn read_all(opened: &Opened, console: &Console) -> Result<Data, String> {
     let files = opened.files(&store);
     let mut data = Data::default();
     // Each branch by itself: a bad file in one does not hide what is wrong in another.
-    for at in run::data_alone(&opened.graph) {
+    for at in prospect::data_alone(&opened.graph) {
         let Some(node) = opened.graph.nodes.get(at) else { continue };
         let steps = opened
             .graph

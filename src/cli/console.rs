@@ -1,5 +1,5 @@
-//! The two streams: results on the standard output, everything else on the standard error. Each is
-//! tested for a terminal by itself.
+//! The two streams: results on the standard output, without colour, and everything else on the
+//! standard error.
 
 use std::io::{IsTerminal, Write};
 
@@ -13,8 +13,6 @@ pub struct Console {
     pub terminal: bool,
     /// Whether the standard error takes colour.
     pub color: bool,
-    /// Whether the standard output takes colour.
-    pub color_out: bool,
 }
 
 impl Console {
@@ -22,13 +20,12 @@ impl Console {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::stderr().is_terminal() && !dumb;
-        let wanted = |terminal: bool| match common.color {
+        let color = match common.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && !dumb && !no_color,
+            Color::Auto => terminal && !no_color,
         };
-        let (color, color_out) = (wanted(terminal), wanted(std::io::stdout().is_terminal()));
-        Self { json: common.json, quiet: common.quiet, terminal, color, color_out }
+        Self { json: common.json, quiet: common.quiet, terminal, color }
     }
 
     /// A result: standard output.

@@ -9,7 +9,7 @@ use super::run::{diag_of, refuse};
 use super::session::{Opened, Refusal, WorkArgs, set_threads};
 use crate::base::Severity;
 use crate::exec::manifest::Manifest;
-use crate::exec::{Planned, Prospect, Store, run};
+use crate::exec::{Planned, Prospect, Store, prospect};
 use crate::report;
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
     let store = Store::at(&opened.store);
     let files = opened.files(&store);
     let session = opened.session(&store, &files, &|| None);
-    let planned = match run::plan(&session) {
+    let planned = match prospect::plan(&session) {
         Ok(planned) => planned,
         Err(error) => {
             let message = diag_of(&opened.graph, "", &error).message;

@@ -9,7 +9,7 @@ use super::args::ProgramArgs;
 use super::program::{Program, folder_of, settings_of};
 use crate::base::suggest;
 use crate::exec::probe::DiskProbe;
-use crate::exec::run::data_first;
+use crate::exec::prospect::data_first;
 use crate::exec::settings::Settings;
 use crate::exec::{Class, Files, Pace, Session, Store};
 use crate::plan::Graph;

@@ -10,7 +10,7 @@ use super::session::{Opened, Refusal, WorkArgs, set_threads};
 use crate::base::suggest;
 use crate::exec::key::Difference;
 use crate::exec::manifest::Manifest;
-use crate::exec::{Prospect, Store, run};
+use crate::exec::{Prospect, Store, prospect};
 use crate::plan::Node;
 
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub fn run(args: &WhyArgs, console: &Console) -> Exit {
     }
     let store = Store::at(&opened.store);
     let files = opened.files(&store);
-    let planned = match run::plan(&opened.session(&store, &files, &|| None)) {
+    let planned = match prospect::plan(&opened.session(&store, &files, &|| None)) {
         Ok(planned) => planned,
         Err(error) => {
             refuse(Refusal::Message(diag_of(&opened.graph, name, &error).message), console);

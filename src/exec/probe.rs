@@ -12,6 +12,8 @@ use crate::data::read::{SourceFile, find_files, probe};
 use crate::data::{DataError, Header, ReadOptions};
 use crate::step::{Missing, Place, Probe};
 
+/// By repository and revision, with weights or without.
+type Snapshots = BTreeMap<(String, String, bool), Result<PathBuf, Missing>>;
 type Headers = BTreeMap<(PathBuf, String), Result<Arc<Header>, DataError>>;
 
 pub struct DiskProbe {
@@ -19,7 +21,7 @@ pub struct DiskProbe {
     data: Vec<PathBuf>,
     models: Vec<PathBuf>,
     headers: RefCell<Headers>,
-    snapshots: RefCell<BTreeMap<(String, String, bool), Result<PathBuf, Missing>>>,
+    snapshots: RefCell<Snapshots>,
 }
 
 impl DiskProbe {
