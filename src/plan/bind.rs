@@ -664,7 +664,10 @@ impl<'a> Binder<'a> {
 
     fn column_expr(&mut self, expr: &Expr, at: &At) -> Option<ColumnExpr> {
         Some(match &expr.kind {
-            ExprKind::Column(name) => ColumnExpr::Column(name.clone()),
+            ExprKind::Column(name) => {
+                self.word_of_expression(at, name, expr.span);
+                ColumnExpr::Column(name.clone())
+            }
             ExprKind::Bool(value) => ColumnExpr::Bool(*value),
             ExprKind::String(text) => ColumnExpr::Text(text.clone()),
             ExprKind::Number(number) => match number.value {
@@ -679,6 +682,7 @@ impl<'a> Binder<'a> {
                 ColumnExpr::Binary(lower(operator.value), Box::new(left?), Box::new(right?))
             }
             ExprKind::Call { name, args } => {
+                self.word_of_expression(at, &format!("{}()", name.value), name.span);
                 let mut values = Vec::new();
                 let mut fine = true;
                 for arg in args {
@@ -709,6 +713,12 @@ impl<'a> Binder<'a> {
                 return None;
             }
         })
+    }
+
+    /// Keeps where a column or a function stands first, for what is found wrong with it later.
+    fn word_of_expression(&mut self, at: &At, word: &str, span: Span) {
+        let path = format!("{}.{word}", at.path);
+        self.written.entry(path).or_insert(Written { at: span, origin: span });
     }
 
     /// A word between columns: a parameter with a plain value.

@@ -21,7 +21,7 @@ pub fn wrong_form(binder: &Binder, expr: &Expr, ty: &Type, at: &At) -> Diag {
     let text = binder.text(place);
     let diag = |code: Code| Diag::new(code, place, message.clone()).here(found.clone());
     let plain = diag(Code::E0204);
-    match (ty, &expr.kind) {
+    let refused = match (ty, &expr.kind) {
         (Type::Bool, ExprKind::String(word)) => with_bool(plain, place, word),
         (Type::Bool, ExprKind::Path(words)) if words.len() == 1 => {
             with_bool(plain, place, &words[0].value)
@@ -116,7 +116,24 @@ pub fn wrong_form(binder: &Binder, expr: &Expr, ty: &Type, at: &At) -> Diag {
         {
             plain
         }
+        (Type::OneOf(types), ExprKind::String(_)) => {
+            let set = types.iter().find_map(|ty| match ty {
+                Type::Variant(set) => Some(set),
+                _ => None,
+            });
+            match set {
+                Some(set) => in_variant(binder, plain, expr, set),
+                None => plain,
+            }
+        }
         _ => plain,
+    };
+    if refused.help.is_some() || refused.fix.is_some() {
+        return refused;
+    }
+    match ty {
+        Type::Port(_) => refused.help("what steps make is referred to by the name of the step"),
+        _ => refused.help(format!("for instance `{}`", sketch(ty))),
     }
 }
 

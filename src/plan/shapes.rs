@@ -85,6 +85,8 @@ fn one(used: &PortUse, known: &Known, sources: &[Source], diags: &mut Vec<Diag>)
         .and_then(|source| source.text.get(used.span.start..used.span.end))
         .unwrap_or(step);
     match (field, parts(shape)) {
+        // That it makes nothing has been reported.
+        (Some(_), Some(names)) if names.is_empty() => {}
         (Some(field), Some(names)) if !names.contains(&field.as_str()) => {
             let message = format!("`{step}` has no `{field}`");
             let last = last_word(used.span, text);

@@ -125,7 +125,8 @@ fn check_classes(step: &Baseline, table: &TableShape, cx: &mut CheckCx) {
     };
     let diag = cx
         .diag(Code::E0406, "train", format!("a baseline needs one class a row, the table has {found}"))
-        .also(cx.origin(&step.train), "read here");
+        .also(cx.origin(&step.train), "read here")
+        .help("labels are one class a row where they are names or whole numbers");
     cx.push(diag);
 }
 

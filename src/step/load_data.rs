@@ -245,19 +245,24 @@ impl LoadData {
             cx.push(diag);
         }
         if self.label_separator.as_ref().is_some_and(String::is_empty) {
-            let diag = cx.diag(Code::E0205, "label_separator", "an empty string separates nothing");
+            let diag = cx
+                .diag(Code::E0205, "label_separator", "an empty string separates nothing")
+                .help("for instance `label_separator = \",\"`");
             cx.push(diag);
         }
         if let Some(Or::First(names)) = &self.labels {
             if names.is_empty() {
-                let diag = cx.diag(Code::E0205, "labels", "an empty list names no label");
+                let diag = cx
+                    .diag(Code::E0205, "labels", "an empty list names no label")
+                    .help("without `labels` the names are found in the data");
                 cx.push(diag);
             }
             for (at, name) in names.iter().enumerate() {
                 if names.iter().take(at).any(|earlier| earlier == name) {
                     let path = format!("labels.{at}");
                     let diag =
-                        cx.diag(Code::E0209, &path, format!("the label `{name}` is named twice"));
+                        cx.diag(Code::E0209, &path, format!("the label `{name}` is named twice"))
+                            .help("every class has a name of its own");
                     cx.push(diag);
                 }
             }
@@ -265,7 +270,9 @@ impl LoadData {
         if let Or::Second(map) = &self.source
             && map.0.is_empty()
         {
-            let diag = cx.diag(Code::E0205, "source", "an empty map names no table");
+            let diag = cx
+                .diag(Code::E0205, "source", "an empty map names no table")
+                .help("for instance `{ train = files(\"train.csv\") }`");
             cx.push(diag);
         }
         if self.header == Some(false) {

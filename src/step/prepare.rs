@@ -9,11 +9,11 @@ use super::run::{Event, RunCx, StepError};
 use super::shape::{LabelShape, Shape, TableShape};
 use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
-use crate::base::{Code, suggest};
+use crate::base::{Code, Diag, Span, suggest};
 use crate::data::expression::{Expression, Operation as Sign};
 use crate::data::prepare::{Columns, Operation, agree_on_labels, changes_labels};
 use crate::data::{DataError, Fault, Table, Tables};
-use crate::schema::{Column, ColumnExpr, Map, Operator, Or, Port, PortType};
+use crate::schema::{Bound, Column, ColumnExpr, Map, Operator, Or, Port, PortType};
 use crate::{params, variants};
 
 params! {
@@ -147,6 +147,12 @@ params! {
     }
 }
 
+/// How a name stands in an operation.
+enum Written {
+    Column,
+    Function,
+}
+
 /// What a sign of the language means.
 fn sign(operator: Operator) -> Sign {
     match operator {
@@ -219,6 +225,53 @@ impl Change {
                 Operation::Concat(concat.tables.iter().map(other).collect::<Result<_, E>>()?)
             }
         })
+    }
+
+    /// Where the name stands that an error is about; else the operation.
+    fn place(&self, cx: &CheckCx, path: &str, error: &DataError) -> (Span, Option<Written>) {
+        let operation = cx.places.at(path);
+        let Some(subject) = &error.subject else { return (operation, None) };
+        // Paths of arguments that hold columns: expressions, and columns by themselves.
+        let names = |all: &[Column], argument: &str| -> Vec<String> {
+            let found = all.iter().enumerate().filter(|(_, column)| column.0 == *subject);
+            found.map(|(at, _)| format!("{argument}.{at}")).collect()
+        };
+        let (expressions, columns): (Vec<String>, Vec<String>) = match self {
+            Change::Filter(_) => (vec!["condition".to_string()], Vec::new()),
+            Change::Derive(derive) => {
+                let keys = derive.columns.0.iter().map(|(key, _)| format!("columns.{key}"));
+                (keys.collect(), Vec::new())
+            }
+            Change::Select(select) => (Vec::new(), names(&select.columns, "columns")),
+            Change::Rename(rename) => {
+                let found = rename.columns.0.iter().filter(|(_, old)| old.0 == *subject);
+                (Vec::new(), found.map(|(key, _)| format!("columns.{key}")).collect())
+            }
+            Change::Dedupe(dedupe) => (Vec::new(), names(&dedupe.by, "by")),
+            Change::Balance(balance) if balance.by.0 == *subject => {
+                (Vec::new(), vec!["by".to_string()])
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        for argument in expressions {
+            let whole = cx.places.at(&format!("{path}.{argument}"));
+            for (word, written) in
+                [(subject.clone(), Written::Column), (format!("{subject}()"), Written::Function)]
+            {
+                let place = cx.places.at(&format!("{path}.{argument}.{word}"));
+                if place != whole {
+                    return (place, Some(written));
+                }
+            }
+            // The expression is that column and nothing else.
+            if error.nearest.is_some() && whole != operation && error.fault == Fault::Column {
+                return (whole, Some(Written::Column));
+            }
+        }
+        match columns.first() {
+            Some(column) => (cx.places.at(&format!("{path}.{column}")), Some(Written::Column)),
+            None => (operation, None),
+        }
     }
 
     /// The word, if the operation draws rows: then it must be said of which tables.
@@ -313,7 +366,8 @@ impl Prepare {
             match operation.columns(&columns) {
                 Ok(after) => columns = after,
                 Err(error) => {
-                    report(cx, &path, name, error);
+                    let span = change.place(cx, &path, &error);
+                    report(cx, span, name, error);
                     return None;
                 }
             }
@@ -322,15 +376,23 @@ impl Prepare {
     }
 }
 
-fn report(cx: &mut CheckCx, path: &str, table: &str, error: DataError) {
+/// `place`: where the name stands that the error is about, and how it is written.
+fn report(cx: &mut CheckCx, place: (Span, Option<Written>), table: &str, error: DataError) {
     let of = if table.is_empty() { String::new() } else { format!(" (table `{table}`)") };
-    let mut diag = cx.diag(error.fault.code(), path, format!("{}{of}", error.message));
+    let mut diag = Diag::new(error.fault.code(), place.0, format!("{}{of}", error.message));
     diag.help = error.help;
+    if let (Some(written), Some(nearest)) = (place.1, &error.nearest) {
+        let meant = match written {
+            Written::Column => Bound::Column(nearest.clone()).to_string(),
+            Written::Function => nearest.clone(),
+        };
+        diag = diag.fix(place.0, meant);
+    }
     if let (None, Some(nearest)) = (&diag.help, &error.nearest) {
         diag = diag.help(format!("did this mean `{nearest}`?"));
     }
     // One mistake in an operation on several tables is one mistake.
-    let same = |other: &crate::base::Diag| other.code == diag.code && other.span() == diag.span();
+    let same = |other: &Diag| other.code == diag.code && other.span() == diag.span();
     if !cx.reports.iter().any(same) {
         cx.push(diag);
     }

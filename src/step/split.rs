@@ -148,7 +148,9 @@ impl Split {
                 cx.push(diag);
             }
             By::Hash(_) if sum >= 1.0 => {
-                let diag = cx.diag(Code::E0408, "by", "the shares leave no rows to `train`");
+                let diag = cx
+                    .diag(Code::E0408, "by", "the shares leave no rows to `train`")
+                    .help("together they stay below 100%");
                 cx.push(diag);
             }
             _ => {}
@@ -200,7 +202,9 @@ impl Step for Split {
             }
         } else if self.stratify.is_some() && self.group.is_some() {
             let diag =
-                cx.diag(Code::E0209, "group", "a split is either stratified or grouped, not both");
+                cx
+                .diag(Code::E0209, "group", "a split is either stratified or grouped, not both")
+                .help("one of `stratify` and `group` can be left out");
             cx.push(diag);
         }
         let Some(shape) = cx.shape(&self.data) else { return Vec::new() };
