@@ -410,6 +410,7 @@ fn steps_by_name_forced_and_in_short() {
     assert_eq!(ran(&project.json(&["p.ftp", "tokens", "--force", "parts"], 0)), ["parts"]);
     let quick = project.json(&["p.ftp", "--quick"], 0);
     assert_eq!(ran(&quick).len(), 8);
+    assert!(!project.path("out").exists(), "a quick run leaves what was saved alone");
     let wrong = project.ftrun(&["p.ftp", "tokns"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("the nearest is `tokens`"), "{}", text(&wrong.stderr));

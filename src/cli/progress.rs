@@ -72,7 +72,7 @@ impl Progress {
     }
 
     /// A line above the bars.
-    fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         if self.console.quiet {
             return;
         }

@@ -58,14 +58,16 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
     let names = Index::open(&store).and_then(|index| index.names()).unwrap_or_default();
     let taken: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
     let identity = Identity::new(started, &taken);
-    if !console.quiet && !console.json {
+    if !console.json {
         let (steps, threads) = (opened.steps.len(), opened.threads);
-        let threads =
-            if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
-        let plural = if steps == 1 { "step" } else { "steps" };
-        console.message(&format!(
-            "run {}: {steps} {plural}, {threads} on the processor",
-            identity.name
+        let count = |number: usize, word: &str| {
+            format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+        };
+        progress.say(&format!(
+            "run {}: {}, {} on the processor",
+            identity.name,
+            count(steps, "step"),
+            count(threads, "thread")
         ));
     }
     let stopper = signals::listen(console);
@@ -181,6 +183,10 @@ fn tell(
             .iter()
             .filter_map(|at| opened.graph.nodes.get(*at))
             .rfind(|node| trains(node));
+        if args.work.quick {
+            console.message(&format!("next, in full: {}", again.replace(" --quick", "")));
+            return;
+        }
         let next = match (&saved, model) {
             (Some(folder), _) => format!("ftrun predict {} --text \"…\"", shown(folder)),
             (None, Some(node)) => {

@@ -320,3 +320,93 @@ fn variant<'a>(ty: &'a Type, name: &str) -> Option<&'a Vec<crate::schema::ParamD
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{ParamDecl, VariantDecl, VariantSet};
+
+    fn param(name: &'static str, ty: Type, identity: bool) -> ParamDecl {
+        ParamDecl { name, doc: String::new(), ty, default: None, identity, main: false }
+    }
+
+    fn flat(bound: &Bound, ty: &Type) -> Vec<Argument> {
+        let mut to = Vec::new();
+        let carried = |_: &PortRef| Some(Digest::of(b"content"));
+        assert!(flatten("x", bound, ty, &carried, &mut to).is_ok());
+        to
+    }
+
+    fn files(path: &str, format: &str) -> Bound {
+        let text = |text: &str| Bound::Text(text.into());
+        Bound::Variant(
+            "files".into(),
+            vec![("path".into(), text(path)), ("format".into(), text(format))],
+        )
+    }
+
+    #[test]
+    fn what_is_no_part_of_the_identity_is_left_out_at_any_depth() {
+        let params = vec![param("path", Type::Text, false), param("format", Type::Text, true)];
+        let variant = VariantDecl { name: "files", doc: String::new(), params };
+        let set = Type::Variant(VariantSet { what: "a source".into(), variants: vec![variant] });
+        let map = Type::OneOf(vec![set.clone(), Type::Map(Box::new(set.clone()))]);
+        assert_eq!(flat(&files("a", "csv"), &set), flat(&files("b", "csv"), &set));
+        assert_ne!(flat(&files("a", "csv"), &set), flat(&files("a", "tsv"), &set));
+        let named = |path: &str| Bound::Map(vec![("train".into(), files(path, "csv"))]);
+        assert_eq!(flat(&named("a"), &map), flat(&named("b"), &map));
+        let paths: Vec<String> = flat(&named("a"), &map).into_iter().map(|one| one.path).collect();
+        assert_eq!(paths, ["x", "x.train", "x.train.format"]);
+    }
+
+    #[test]
+    fn where_an_input_comes_from_is_no_part_of_the_key() {
+        let port = |step: &str| {
+            Bound::Port(PortRef::One { step: step.into(), output: "table".into(), field: None })
+        };
+        let ty = Type::Port(crate::schema::PortType::Table);
+        let (one, two) = (flat(&port("a"), &ty), flat(&port("b"), &ty));
+        assert_eq!(one[0].digest, two[0].digest);
+        assert!(one[0].input);
+    }
+
+    fn document(arguments: Vec<(&str, &str)>) -> Document {
+        let argument = |(path, value): (&str, &str)| Argument {
+            path: path.into(),
+            value: value.into(),
+            digest: Digest::of(value.as_bytes()),
+            input: path == "data",
+        };
+        Document {
+            kind: "train".into(),
+            version: 1,
+            device: "cpu".into(),
+            quick: None,
+            arguments: arguments.into_iter().map(argument).collect(),
+            externals: vec![External { name: "a.csv".into(), digest: Digest::of(b"a") }],
+        }
+    }
+
+    #[test]
+    fn equal_documents_have_equal_keys_and_every_difference_is_named() {
+        let old = document(vec![("optimizer", "adamw"), ("optimizer.rate", "1"), ("data", "t")]);
+        assert!(old.differences(&old).is_empty());
+        let new = document(vec![("optimizer", "adamw"), ("optimizer.rate", "2"), ("data", "t")]);
+        assert_ne!(old.key(), new.key());
+        let [one] = new.differences(&old).try_into().unwrap();
+        assert_eq!(one.path, "optimizer.rate");
+        assert_eq!(one.text, "was `1` and is `2`");
+        // The parts of another variant say nothing that the variant does not say.
+        let other =
+            document(vec![("optimizer", "sgd"), ("optimizer.momentum", "0"), ("data", "t")]);
+        let paths: Vec<String> = other.differences(&old).into_iter().map(|one| one.path).collect();
+        assert_eq!(paths, ["optimizer"]);
+        let mut read = old.clone();
+        read.externals[0].digest = Digest::of(b"b");
+        assert_ne!(read.key(), old.key());
+        assert_eq!(read.differences(&old)[0].text, "the file `a.csv` has another content");
+        let quick = Document { quick: Some((200, 10)), ..old.clone() };
+        assert_ne!(quick.key(), old.key());
+        assert_eq!(quick.differences(&old).len(), 1);
+    }
+}

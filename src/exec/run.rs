@@ -52,7 +52,8 @@ pub fn run(session: &Session, sink: &mut dyn Sink) -> Outcome {
     let steps = session.steps.iter().filter_map(|at| session.graph.nodes.get(*at));
     // A place that may not be written is found out before hours of training.
     for node in steps.clone() {
-        if let Some((to, overwrite)) = node.step.target()
+        if session.quick.is_none()
+            && let Some((to, overwrite)) = node.step.target()
             && let Err(error) = place::check(session.store, session.base, to, overwrite)
         {
             sink.signal(&Signal::Failed { step: &node.name, message: &error.message });
@@ -262,9 +263,15 @@ fn step(
             .and_then(|main| record.output(main.name))
             .and_then(|output| output.parts.first())
     {
-        let (path, written) = place::place(session.store, session.base, to, part, overwrite)?;
-        sink.signal(&Signal::Placed { step: name, path: &path, written });
-        placed = Some(path);
+        if session.quick.is_some() {
+            // What lies there may have taken hours.
+            let message = format!("`{to}` is left as it is by a quick run");
+            sink.signal(&Signal::Inside { step: name, event: &Event::Note { message } });
+        } else {
+            let (path, written) = place::place(session.store, session.base, to, part, overwrite)?;
+            sink.signal(&Signal::Placed { step: name, path: &path, written });
+            placed = Some(path);
+        }
     }
     Ok(Made { status, record, placed })
 }
