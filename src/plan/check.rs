@@ -58,7 +58,11 @@ pub fn check(
         }
     }
     // Where a name was declared twice, references mean the first.
-    let index = |name: &str| drafts.iter().position(|draft| draft.step.name.value == name);
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, draft) in drafts.iter().enumerate() {
+        first.entry(&draft.step.name.value).or_insert(at);
+    }
+    let index = |name: &str| first.get(name).copied();
     let needs: Vec<Vec<usize>> = drafts
         .iter()
         .map(|draft| {
@@ -91,6 +95,10 @@ pub fn check(
         let mut cx =
             CheckCx { probe, places: &step_places, shapes: &shape_of, reports: Vec::new() };
         let made = step.check(&mut cx);
+        if draft.step.damaged {
+            // An argument that could not be read may have been the one that is missed.
+            cx.reports.retain(|diag| diag.code != Code::E0202);
+        }
         let failed = cx.reports.iter().any(|diag| diag.severity() == Severity::Error);
         diags.append(&mut cx.reports);
         let mut shapes: Vec<(String, Shape)> =
@@ -344,7 +352,11 @@ fn domain<'a>(
         if unit != other {
             let message =
                 format!("the ends of the range of `{}` have different units", param.name.value);
-            diags.push(Diag::new(Code::E0207, *span, message).here("one unit is needed"));
+            diags.push(
+                Diag::new(Code::E0207, *span, message)
+                    .here("one unit is needed")
+                    .help("for instance `in 1 epoch .. 20 epochs`"),
+            );
             return None;
         }
         if from > to {
@@ -561,9 +573,14 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
     // A name that was misspelt where it is used would be reported twice.
     let misread = diags.iter().any(|diag| {
         let code = diag.code.as_str();
-        code.starts_with("E03") || matches!(diag.code, Code::E0105 | Code::E0204 | Code::E0206)
+        code.starts_with("E01")
+            || code.starts_with("E03")
+            || matches!(diag.code, Code::E0105 | Code::E0204 | Code::E0206)
     });
-    let damaged = misread || ast.steps().any(|step| step.damaged) || !ast.unread.is_empty();
+    let damaged = misread
+        || ast.steps().any(|step| step.damaged)
+        || ast.params().any(|param| param.damaged)
+        || !ast.unread.is_empty();
     for draft in drafts {
         let name = draft.step.name.value.as_str();
         if !draft.kind.shows() && !referred.contains(name) && !words.contains(name) && !damaged {
