@@ -135,8 +135,9 @@ fn with_default_verb(mut arguments: Vec<std::ffi::OsString>) -> Vec<std::ffi::Os
     let mut at = 1;
     while let Some(word) = arguments.get(at).and_then(|word| word.to_str()) {
         if !word.starts_with('-') {
-            let verb = command.find_subcommand(word).is_some() || word == "help";
-            if !verb && command.find_subcommand("run").is_some() {
+            // A word that is neither a verb nor like a file is a misspelt verb.
+            let file = word.contains(['.', '/', '\\']) || std::path::Path::new(word).exists();
+            if file && command.find_subcommand(word).is_none() {
                 arguments.insert(1, "run".into());
             }
             break;
@@ -180,6 +181,9 @@ mod tests {
         let words =
             |text: &str| -> Vec<std::ffi::OsString> { text.split(' ').map(Into::into).collect() };
         assert_eq!(with_default_verb(words("ftrun check a.ftp")), words("ftrun check a.ftp"));
+        assert_eq!(with_default_verb(words("ftrun a.ftp tuned")), words("ftrun run a.ftp tuned"));
+        assert_eq!(with_default_verb(words("ftrun -q a.ftp")), words("ftrun run -q a.ftp"));
+        assert_eq!(with_default_verb(words("ftrun chekc a.ftp")), words("ftrun chekc a.ftp"));
         assert_eq!(
             with_default_verb(words("ftrun --color never explain E0001")),
             words("ftrun --color never explain E0001")
