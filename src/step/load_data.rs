@@ -12,7 +12,7 @@ use crate::base::Code;
 use crate::data::read::{
     ColumnRef, Encoding, Missing as MissingRows, Quote, SourceFile, read_tables,
 };
-use crate::data::{ColumnType, DataError, Labels, ReadOptions, overlaps};
+use crate::data::{ColumnType, DataError, Fault, Labels, ReadOptions, overlaps};
 use crate::schema::{Map, OneOrMany, Or, PortType};
 use crate::{params, variants};
 
@@ -260,9 +260,9 @@ impl LoadData {
             for (at, name) in names.iter().enumerate() {
                 if names.iter().take(at).any(|earlier| earlier == name) {
                     let path = format!("labels.{at}");
-                    let diag =
-                        cx.diag(Code::E0209, &path, format!("the label `{name}` is named twice"))
-                            .help("every class has a name of its own");
+                    let diag = cx
+                        .diag(Code::E0209, &path, format!("the label `{name}` is named twice"))
+                        .help("every class has a name of its own");
                     cx.push(diag);
                 }
             }
@@ -344,6 +344,7 @@ impl Step for LoadData {
                             shape = Some(match shape.take() {
                                 None => (header.columns.clone(), labels, complete),
                                 Some((columns, known, before)) => {
+                                    check_same(cx, &path, &file.name, &columns, &header.columns);
                                     (columns, joined(known, labels), before && complete)
                                 }
                             });
@@ -354,10 +355,15 @@ impl Step for LoadData {
                                 .subject
                                 .take()
                                 .filter(|subject| self.columns.get(subject).is_some());
-                            // One wrong column is one mistake, however many files lack it.
-                            let place = role
-                                .as_ref()
-                                .map_or(path.clone(), |role| format!("columns.{role}"));
+                            // One wrong column is one mistake, however many files lack it; and a
+                            // label without a name is one of the names.
+                            let place = match role {
+                                Some(role) => format!("columns.{role}"),
+                                None if error.fault == Fault::Label && self.labels.is_some() => {
+                                    "labels".to_string()
+                                }
+                                None => path.clone(),
+                            };
                             let key = (error.fault.code(), place.clone());
                             if !reported.contains(&key) {
                                 report_fault(cx, &place, error);
@@ -483,6 +489,31 @@ impl LoadData {
         let shape = TableShape { columns: None, labels: LabelShape::Unknown };
         self.arranged(self.sources().into_iter().map(|(name, ..)| (name, shape.clone())).collect())
     }
+}
+
+/// Files that follow each other have the same columns.
+fn check_same(
+    cx: &mut CheckCx,
+    path: &str,
+    file: &str,
+    known: &[(String, ColumnType)],
+    found: &[(String, ColumnType)],
+) {
+    let lacks = |one: &[(String, ColumnType)], two: &[(String, ColumnType)]| {
+        two.iter()
+            .map(|(name, _)| name)
+            .find(|name| !one.iter().any(|(other, _)| other == *name))
+            .cloned()
+    };
+    let (message, name) = match (lacks(found, known), lacks(known, found)) {
+        (Some(name), _) => ("has no column", name),
+        (None, Some(name)) => ("alone has a column", name),
+        (None, None) => return,
+    };
+    let diag = cx
+        .diag(Code::E0404, path, format!("{file}: the file {message} `{name}`"))
+        .help("files that make one table have the same columns; tables of their own get names: `source = { first = files(…), second = files(…) }`");
+    cx.push(diag);
 }
 
 /// What the heads of a table's files show: columns, labels, and whether these are all labels.
