@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ftrun::base::Source;
+use ftrun::exec::probe::DiskProbe;
+use ftrun::exec::settings::Settings;
 use ftrun::plan::Bindings;
 use ftrun::syntax;
 use proptest::prelude::*;
@@ -133,8 +135,10 @@ proptest! {
             sources: vec![Source::new(name.as_str(), text.as_str())],
             bindings: Bindings::default(),
         };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+        let probe = DiskProbe::new(&folder, &Settings::default());
         let started = Instant::now();
-        let (diags, graph) = program.check(&super::probe());
+        let (diags, graph) = program.check(&probe);
         let formatted = syntax::format(&text);
         prop_assert!(started.elapsed() < LONGEST, "{:?}\n{text}", started.elapsed());
         for diag in &diags {
@@ -144,7 +148,7 @@ proptest! {
                 prop_assert!(text.get(span.start..span.end).is_some(), "{diag:#?}\n{text}");
             }
             if let Some(mended) = program.mended(diag) {
-                mended.check(&super::probe());
+                mended.check(&probe);
             }
         }
         // A program that could be read means the same after formatting, and formatting is done.
@@ -155,7 +159,7 @@ proptest! {
                 sources: vec![Source::new(name.as_str(), formatted)],
                 bindings: Bindings::default(),
             };
-            prop_assert_eq!(formatted.check(&super::probe()).1, graph);
+            prop_assert_eq!(formatted.check(&probe).1, graph);
         }
     }
 }
