@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn sizes_that_cannot_be_are_named() {
-        for text in ["0", "-3", "1.5", "\"12\"", "99999999999999", "1e30"] {
+        for text in ["0", "-3", "1.5", "\"12\"", "99999999999999", "1e+30"] {
             let config = config(&format!("{{\"hidden_size\": {text}}}"));
             let message = config.size("hidden_size").unwrap_err().message;
             assert!(message.contains("hidden_size") && message.contains(text), "{message}");
