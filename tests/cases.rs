@@ -53,8 +53,11 @@ fn root() -> PathBuf {
 
 /// The disk as the cases see it.
 fn probe() -> DiskProbe {
-    let settings =
-        Settings { data: vec![root().join("data")], models: vec![root().join("models")], ..Settings::default() };
+    let settings = Settings {
+        data: vec![root().join("data")],
+        models: vec![root().join("models")],
+        ..Settings::default()
+    };
     DiskProbe::new(&root(), &settings)
 }
 
@@ -226,15 +229,25 @@ fn every_message_has_the_form_of_messages() {
             let first = diag.message.chars().next().unwrap_or(' ');
             assert!(!first.is_uppercase() && first != ' ', "{}: {}", case.name, diag.message);
             assert!(!diag.message.ends_with('.'), "{}: {}", case.name, diag.message);
-            for text in diag.labels.iter().map(|label| &label.text).chain([&diag.message]).chain(&diag.help) {
+            for text in
+                diag.labels.iter().map(|label| &label.text).chain([&diag.message]).chain(&diag.help)
+            {
                 let words = text.to_lowercase();
                 for word in words.split(|c: char| !c.is_alphabetic()) {
-                    assert!(!["you", "your", "please", "sorry"].contains(&word), "{}: {text}", case.name);
+                    assert!(
+                        !["you", "your", "please", "sorry"].contains(&word),
+                        "{}: {text}",
+                        case.name
+                    );
                 }
             }
             for label in &diag.labels {
                 let text = &case.program.sources[label.span.source.0 as usize].text;
-                assert!(text.get(label.span.start..label.span.end).is_some(), "{}: {diag:#?}", case.name);
+                assert!(
+                    text.get(label.span.start..label.span.end).is_some(),
+                    "{}: {diag:#?}",
+                    case.name
+                );
             }
         }
     }
@@ -248,7 +261,8 @@ fn every_error_has_a_way_out() {
     for case in faulty() {
         for diag in case.program.check(&probe).0 {
             // Of text that cannot be read, and of a row or a file, it is enough to say what is wrong.
-            let plain = ["E00", "E04", "E05"].iter().any(|group| diag.code.as_str().starts_with(group));
+            let plain =
+                ["E00", "E04", "E05"].iter().any(|group| diag.code.as_str().starts_with(group));
             if diag.help.is_none()
                 && diag.fix.is_none()
                 && diag.severity() == Severity::Error
@@ -273,7 +287,9 @@ fn what_is_proposed_removes_the_mistake() {
             proposals += 1;
             let (after, _) = mended.check(&probe);
             let same = |all: &[Diag]| {
-                all.iter().filter(|one| one.code == diag.code && one.message == diag.message).count()
+                all.iter()
+                    .filter(|one| one.code == diag.code && one.message == diag.message)
+                    .count()
             };
             let unreadable = |all: &[Diag]| {
                 all.iter().filter(|one| one.code.as_str().starts_with("E00")).count()
@@ -322,7 +338,8 @@ fn the_shipped_pipelines_are_right() {
         if name != "quickstart.ftp" && diags.iter().any(absent) {
             continue;
         }
-        let found: Vec<String> = diags.iter().map(|diag| program.remark(diag).to_string()).collect();
+        let found: Vec<String> =
+            diags.iter().map(|diag| program.remark(diag).to_string()).collect();
         assert!(found.is_empty() && graph, "{name}\n{}", found.join("\n"));
     }
 }
