@@ -36,7 +36,8 @@ impl serde::Serialize for Digest {
 impl<'de> serde::Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-        Digest::parse(&text).ok_or_else(|| serde::de::Error::custom("no digest of 64 hexadecimal digits"))
+        Digest::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom("no digest of 64 hexadecimal digits"))
     }
 }
 

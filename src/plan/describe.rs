@@ -34,7 +34,11 @@ pub fn kind_markdown(kind: &Kind) -> String {
     }
     text.push_str("\n| output | type | |\n|---|---|---|\n");
     for (index, output) in kind.outputs.iter().enumerate() {
-        let name = if index == 0 { "**".to_string() + output.name + "**" } else { output.name.to_string() };
+        let name = if index == 0 {
+            "**".to_string() + output.name + "**"
+        } else {
+            output.name.to_string()
+        };
         let mut doc = output.doc.to_string();
         if output.ty == PortType::Report && !kind.report.is_empty() {
             let names: Vec<String> = kind.report.iter().map(|name| format!("`{name}`")).collect();

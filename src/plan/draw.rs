@@ -13,7 +13,8 @@ pub fn text(graph: &Graph) -> String {
     let mut text = String::new();
     for node in ordered(graph) {
         let inputs: Vec<String> = edges(node).into_iter().map(|edge| edge.from_label()).collect();
-        let arrow = if inputs.is_empty() { String::new() } else { format!("  ← {}", inputs.join(", ")) };
+        let arrow =
+            if inputs.is_empty() { String::new() } else { format!("  ← {}", inputs.join(", ")) };
         let line = format!("{:wider$}  {:wide$}{arrow}", node.kind.name, node.name);
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -63,7 +64,8 @@ const GAP: (usize, usize) = (30, 56);
 pub fn svg(graph: &Graph) -> String {
     let mut layers: Vec<usize> = vec![0; graph.nodes.len()];
     for &index in &graph.order {
-        let above = graph.dependencies(index).into_iter().filter_map(|from| layers.get(from).copied());
+        let above =
+            graph.dependencies(index).into_iter().filter_map(|from| layers.get(from).copied());
         let layer = above.map(|layer| layer + 1).max().unwrap_or(0);
         if let Some(own) = layers.get_mut(index) {
             *own = layer;

@@ -154,7 +154,11 @@ impl<T: Arg> Arg for Vec<T> {
         Type::List(Box::new(T::ty()))
     }
     fn from_bound(bound: &Bound) -> Option<Self> {
-        if let Bound::List(items) = bound { items.iter().map(T::from_bound).collect() } else { None }
+        if let Bound::List(items) = bound {
+            items.iter().map(T::from_bound).collect()
+        } else {
+            None
+        }
     }
     fn to_bound(&self) -> Bound {
         Bound::List(self.iter().map(T::to_bound).collect())

@@ -156,7 +156,11 @@ fn canonical_bits(value: f64) -> u64 {
 /// A number as the language spells it: `5e-5`, `0.01`, `1`.
 pub(super) fn number(value: f64) -> String {
     let plain = value.to_string();
-    if value != 0.0 && (plain.len() > 8 || value.abs() < 1e-3) { format!("{value:e}") } else { plain }
+    if value != 0.0 && (plain.len() > 8 || value.abs() < 1e-3) {
+        format!("{value:e}")
+    } else {
+        plain
+    }
 }
 
 fn fields(f: &mut fmt::Formatter<'_>, fields: &[(String, Bound)]) -> fmt::Result {

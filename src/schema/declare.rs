@@ -72,7 +72,8 @@ impl VariantSet {
 /// Joins the lines of a doc comment.
 #[doc(hidden)]
 pub fn doc_text(lines: &[&str]) -> String {
-    let lines: Vec<&str> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let lines: Vec<&str> =
+        lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     lines.join("\n").trim().to_string()
 }
 

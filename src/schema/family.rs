@@ -85,7 +85,11 @@ impl<F: Family> Arg for Pick<F> {
     fn ty() -> Type {
         let variants = F::table()
             .iter()
-            .map(|entry| VariantDecl { name: entry.name, doc: (entry.doc)(), params: (entry.decl)() })
+            .map(|entry| VariantDecl {
+                name: entry.name,
+                doc: (entry.doc)(),
+                params: (entry.decl)(),
+            })
             .collect();
         Type::Variant(VariantSet { what: F::WHAT.to_string(), variants })
     }

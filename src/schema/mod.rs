@@ -14,9 +14,9 @@ mod ty;
 
 pub use arg::{Arg, Column, Map, OneOrMany, Or, Quantity, Scalar, Secret, Share};
 pub use bound::{Bound, ColumnExpr, Operator};
+pub use declare::{Args, ParamDecl, Params, VariantDecl, VariantSet};
 #[doc(hidden)]
 pub use declare::{argument, doc_text, plain_name};
-pub use declare::{Args, ParamDecl, Params, VariantDecl, VariantSet};
 pub use family::{Entry, Family, Pick};
 pub use port::{Port, PortKind, PortRef, PortType};
 pub use ty::{Type, Unit};

@@ -40,14 +40,27 @@ impl Unit {
 pub enum Type {
     Bool,
     /// Whole numbers, both limits included.
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Finite numbers, both limits included; a whole number fits.
-    Float { min: f64, max: f64 },
+    Float {
+        min: f64,
+        max: f64,
+    },
     /// `6%`; the limits are fractions (0.06).
-    Share { min: f64, max: f64 },
+    Share {
+        min: f64,
+        max: f64,
+    },
     Text,
     /// A number with one of these units; the limits hold for the number. `Rows` is written bare.
-    Quantity { units: Vec<Unit>, min: f64, max: f64 },
+    Quantity {
+        units: Vec<Unit>,
+        min: f64,
+        max: f64,
+    },
     /// Any boolean, number or text, kept as written: fields of a foreign configuration.
     Scalar,
     List(Box<Type>),
@@ -69,7 +82,9 @@ impl Type {
     /// The same type with narrower limits. Limits of a type without any are ignored.
     pub fn within(self, low: f64, high: f64) -> Type {
         match self {
-            Type::Int { .. } => Type::Int { min: low.max(i64::MIN as f64) as i64, max: high as i64 },
+            Type::Int { .. } => {
+                Type::Int { min: low.max(i64::MIN as f64) as i64, max: high as i64 }
+            }
             Type::Float { .. } => Type::Float { min: low, max: high },
             Type::Share { .. } => Type::Share { min: low, max: high },
             Type::Quantity { units, .. } => Type::Quantity { units, min: low, max: high },

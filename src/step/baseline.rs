@@ -35,11 +35,8 @@ params! {
 impl Step for Baseline {
     const NAME: &'static str = "baseline";
     const VERSION: u32 = 1;
-    const OUTPUTS: &'static [Output] = &[Output {
-        name: "predictions",
-        ty: PortType::Predictions,
-        doc: "As `eval` makes them.",
-    }];
+    const OUTPUTS: &'static [Output] =
+        &[Output { name: "predictions", ty: PortType::Predictions, doc: "As `eval` makes them." }];
     const REPORT: &'static [&'static str] = &["train_rows", "rows"];
     const EXAMPLE: &'static str = "baseline words { train = messages.train, data = messages.test, \
                                    method = bag_of_words }";
@@ -124,7 +121,11 @@ fn check_classes(step: &Baseline, table: &TableShape, cx: &mut CheckCx) {
         LabelShape::Unknown | LabelShape::Classes(_) => return,
     };
     let diag = cx
-        .diag(Code::E0406, "train", format!("a baseline needs one class a row, the table has {found}"))
+        .diag(
+            Code::E0406,
+            "train",
+            format!("a baseline needs one class a row, the table has {found}"),
+        )
         .also(cx.origin(&step.train), "read here")
         .help("labels are one class a row where they are names or whole numbers");
     cx.push(diag);

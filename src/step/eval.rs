@@ -122,8 +122,10 @@ pub(super) fn check_tokenizer(
 /// Refuses rows that may be longer than the model's positions.
 pub(super) fn check_length(cx: &mut CheckCx, argument: &str, model: &ModelShape, length: usize) {
     let Some(limit) = model.max_positions.filter(|limit| length > *limit) else { return };
-    let message =
-        format!("rows of up to {length} tokens, but the model `{}` has {limit} positions", model.name);
+    let message = format!(
+        "rows of up to {length} tokens, but the model `{}` has {limit} positions",
+        model.name
+    );
     let diag = cx
         .diag(Code::E0505, argument, message)
         .help(format!("`max_length = {limit}` in `tokenize` is the longest it can read"));
@@ -140,9 +142,12 @@ pub(super) fn predict_tokens(
     if let Some(own) = &model.tokenizer
         && own.digest() != tokens.tokenizer
     {
-        return Err(StepError::new(Code::E0701, "the tokens were made with another tokenizer than the model's")
-            .argument("data")
-            .help("`tokenizer` of `tokenize` names the step that loads the model"));
+        return Err(StepError::new(
+            Code::E0701,
+            "the tokens were made with another tokenizer than the model's",
+        )
+        .argument("data")
+        .help("`tokenizer` of `tokenize` names the step that loads the model"));
     }
     let labels = (scored && tokens.targets != Targets::None).then_some(&tokens.labels);
     let assembled = assemble::for_evaluation(model, labels)?;
@@ -171,9 +176,11 @@ pub(super) fn predict_tokens(
         return Err(stop.map_or_else(|| StepError::internal("stopped unasked"), StepError::stopped));
     };
     let outcome = evaluate::with_targets(&assembled.network, logits, &examples);
-    if let Some(row) = outcome.logits.chunks(assembled.network.outputs().max(1)).position(|row| {
-        row.iter().any(|logit| !logit.is_finite())
-    }) {
+    if let Some(row) = outcome
+        .logits
+        .chunks(assembled.network.outputs().max(1))
+        .position(|row| row.iter().any(|logit| !logit.is_finite()))
+    {
         let id = tokens.ids.get(row).cloned().unwrap_or_default();
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
             .help("the model's tensors hold values that are not numbers"));

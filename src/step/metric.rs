@@ -48,7 +48,11 @@ impl Step for Metric {
         let kind = shape.as_ref().and_then(|shape| kind_of(&shape.head));
         if shape.as_ref().is_some_and(|shape| !shape.scored) {
             let diag = cx
-                .diag(Code::E0506, "predictions", "these predictions have no labels to compare with")
+                .diag(
+                    Code::E0506,
+                    "predictions",
+                    "these predictions have no labels to compare with",
+                )
                 .also(origin, "made here")
                 .help("`eval` keeps the labels of its tokens; `predict` reads rows without labels");
             cx.push(diag);
@@ -99,7 +103,10 @@ impl Step for Metric {
         let rows = scored.rows();
         Ok(vec![
             ("scores", Value::Scores(Scores::of(measured, rows).into())),
-            ("report", Value::Report(super::value::Report::from([("rows".into(), rows as f64)]).into())),
+            (
+                "report",
+                Value::Report(super::value::Report::from([("rows".into(), rows as f64)]).into()),
+            ),
         ])
     }
 }

@@ -54,7 +54,8 @@ impl Predictions {
 
     /// What metrics read: rows whose truth is known. Fails where there are none.
     pub fn scored(&self) -> Result<Scored, StepError> {
-        let task = task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
+        let task =
+            task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
         let targets = self.table.targets().map_err(StepError::from)?;
         let logits: Vec<Vec<f64>> = match self.table.column("logits").map_err(StepError::from)? {
             ColumnData::Floats32(rows) => {

@@ -64,7 +64,11 @@ impl RunCx<'_> {
         let value = self.inputs.load(&port.source)?;
         let found = value.ty();
         K::value(value).ok_or_else(|| {
-            StepError::internal(format!("{port:?} carries {}, not {}", found.describe(), K::TYPE.describe()))
+            StepError::internal(format!(
+                "{port:?} carries {}, not {}",
+                found.describe(),
+                K::TYPE.describe()
+            ))
         })
     }
 }

@@ -59,7 +59,8 @@ impl Step for Save {
             }
             (Some(port), None) => {
                 if let Some(model) = cx.shape(port).filter(|model| model.undrawn) {
-                    let message = format!("tensors of the model `{}` have no values yet", model.name);
+                    let message =
+                        format!("tensors of the model `{}` have no values yet", model.name);
                     let diag = cx
                         .diag(Code::E0504, "model", message)
                         .help("the head is drawn by the first `train`; the trained model can be named here instead");
@@ -68,7 +69,9 @@ impl Step for Save {
             }
             (None, Some(_)) => self.check_extension(cx),
         }
-        if self.to.is_empty() || Path::new(&self.to).components().all(|part| part == Component::CurDir) {
+        if self.to.is_empty()
+            || Path::new(&self.to).components().all(|part| part == Component::CurDir)
+        {
             let diag = cx
                 .diag(Code::E0205, "to", "`to` names no folder of its own")
                 .help("`to = \"out/model\"` makes one beside the program");
@@ -100,8 +103,11 @@ impl Step for Save {
             (Some(port), _) => {
                 let model = cx.input(port)?;
                 let problem = model.head.as_ref().map(|head| task::task(&head.task)).transpose()?;
-                let files =
-                    checkpoint::save_folder(&model, problem.map(|task| task.problem_type()), &made)?;
+                let files = checkpoint::save_folder(
+                    &model,
+                    problem.map(|task| task.problem_type()),
+                    &made,
+                )?;
                 (files.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), Value::Folder(made))
             }
             (None, Some(port)) => {
