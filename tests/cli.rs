@@ -431,7 +431,7 @@ fn wrong_programs_and_wrong_command_lines_end_with_two() {
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let shown = text(&output.stderr);
-    assert!(shown.contains("p.ftp:21") && shown.contains("ftrun explain"), "{shown}");
+    assert!(shown.contains("p.ftp:22") && shown.contains("ftrun explain"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "colours without a terminal");
     assert!(!project.path(".ftrun").exists());
     for arguments in

@@ -54,6 +54,7 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
                 "reason": row.reason,
                 "seconds": row.seconds,
                 "memory": row.memory,
+                "disk": row.disk,
             })).collect::<Vec<_>>(),
             "warnings": opened.program.objects(Severity::Warning),
             "errors": [],
@@ -77,13 +78,22 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
         let count =
             |prospect: Prospect| planned.iter().filter(|step| step.prospect == prospect).count();
         let known: f64 = rows.iter().filter_map(|row| row.seconds).sum();
-        let time = if known > 0.0 {
-            format!("; about {}", report::duration(known))
-        } else {
-            String::new()
+        let mut needs = Vec::new();
+        if known > 0.0 {
+            needs.push(format!("about {}", report::duration(known)));
+        }
+        let memory = rows.iter().filter_map(|row| row.memory).max();
+        needs.extend(memory.map(|bytes| format!("{} MiB of memory", bytes >> 20)));
+        let disk: u64 = rows.iter().filter_map(|row| row.disk).sum();
+        if disk > 0 {
+            needs.push(format!("{} MiB of disk", disk.div_ceil(1 << 20)));
+        }
+        let needs = match needs.is_empty() {
+            true => String::new(),
+            false => format!("; {}, going by earlier runs", needs.join(", ")),
         };
         console.result(&format!(
-            "{} to run, {} that depend on them, {} unchanged{time}",
+            "{} to run, {} that depend on them, {} unchanged{needs}",
             count(Prospect::Run),
             count(Prospect::Depends),
             count(Prospect::Hit)
@@ -98,6 +108,8 @@ struct Row {
     /// How long it took the last time it ran; nothing for a hit.
     seconds: Option<f64>,
     memory: Option<u64>,
+    /// Bytes in the store that it added then.
+    disk: Option<u64>,
 }
 
 impl Row {
@@ -130,7 +142,9 @@ impl Row {
         };
         let seconds =
             ran.as_ref().filter(|_| step.prospect != Prospect::Hit).map(|ran| ran.seconds);
-        Self { reason, seconds, memory: ran.and_then(|ran| ran.peak_memory) }
+        let ran = ran.filter(|_| step.prospect != Prospect::Hit);
+        let disk = ran.as_ref().and_then(|ran| store.size(ran.key?));
+        Self { reason, seconds, memory: ran.and_then(|ran| ran.peak_memory), disk }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,10 +76,53 @@ pub fn place(
     part: &PartRecord,
     overwrite: bool,
 ) -> Result<(PathBuf, bool), StepError> {
+    /// Another process may be placing the same files: each has the place for a moment.
+    const ATTEMPTS: u32 = 50;
+    let place = base.join(to);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match attempt(store, base, to, part, overwrite) {
+            Ok(written) => return Ok((place, written)),
+            Err(Trouble::Refused(error)) => return Err(error),
+            Err(Trouble::Io(error)) => {
+                let crossed = matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::DirectoryNotEmpty
+                );
+                if !crossed || attempts == ATTEMPTS {
+                    return Err(io_error(&place, &error));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+enum Trouble {
+    Refused(StepError),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::Io(error)
+    }
+}
+
+fn attempt(
+    store: &Store,
+    base: &Path,
+    to: &str,
+    part: &PartRecord,
+    overwrite: bool,
+) -> Result<bool, Trouble> {
     let place = base.join(to);
     let object = store.object(part.object);
-    let failed = |error: io::Error| io_error(&place, &error);
-    let wanted = digests(&object, part.file.as_deref()).map_err(failed)?;
+    let refuse = |what: &str| Err(Trouble::Refused(refused(&place, what)));
+    let wanted = digests(&object, part.file.as_deref())?;
     let earlier = note(store, base, to);
     let name = note_path(store, base, to);
     let remember = |files: BTreeMap<String, Digest>| -> io::Result<()> {
@@ -86,33 +130,32 @@ pub fn place(
         disk::write_whole(&name, &serde_json::to_vec_pretty(&note).map_err(io::Error::other)?)
     };
     if let Some(file) = &part.file {
+        if place.is_dir() {
+            return refuse("is a folder, and a file is to be written");
+        }
         let digest = wanted.values().next().copied();
         let there = if place.is_file() { disk::file_digest(&place).ok() } else { None };
-        if place.is_dir() {
-            return Err(refused(&place, "is a folder, and a file is to be written"));
-        }
         let ours = earlier.is_some() || there.is_none() || there == digest;
         if !ours && !overwrite {
-            return Err(refused(&place, "is a file that ftrun did not write"));
+            return refuse("is a file that ftrun did not write");
         }
         let changed = there != digest;
         if changed {
-            let bytes = fs::read(object.join(file)).map_err(failed)?;
+            let bytes = fs::read(object.join(file))?;
             if let Some(folder) = place.parent() {
-                fs::create_dir_all(folder).map_err(failed)?;
+                fs::create_dir_all(folder)?;
             }
-            disk::write_whole(&place, &bytes).map_err(failed)?;
+            disk::write_whole(&place, &bytes)?;
         }
         if changed || earlier.is_none() {
-            remember(wanted).map_err(failed)?;
+            remember(wanted)?;
         }
-        return Ok((place, changed));
+        return Ok(changed);
     }
     if place.is_file() {
-        return Err(refused(&place, "is a file, and a folder is to be written"));
+        return refuse("is a file, and a folder is to be written");
     }
-    let there =
-        if place.is_dir() { digests(&place, None).map_err(failed)? } else { BTreeMap::new() };
+    let there = if place.is_dir() { digests(&place, None)? } else { BTreeMap::new() };
     let same = wanted.iter().all(|(name, digest)| there.get(name) == Some(digest));
     let ours = earlier.as_ref().map(|note| &note.files);
     let left_over = ours
@@ -121,24 +164,21 @@ pub fn place(
         .any(|(name, _)| !wanted.contains_key(name) && there.contains_key(name));
     if same && !left_over && place.is_dir() {
         if earlier.is_none_or(|note| note.files != wanted) {
-            remember(wanted).map_err(failed)?;
+            remember(wanted)?;
         }
-        return Ok((place, false));
+        return Ok(false);
     }
     if earlier.is_none() && !there.is_empty() && !overwrite {
-        return Err(refused(&place, "is a folder with files that ftrun did not write"));
+        return refuse("is a folder with files that ftrun did not write");
     }
     // Whatever is neither in the new object nor from an earlier one belongs to somebody else.
-    let others: Vec<String> = there
-        .keys()
-        .filter(|name| {
-            !wanted.contains_key(*name) && !ours.is_some_and(|files| files.contains_key(*name))
-        })
-        .cloned()
-        .collect();
-    replace(&place, &object, &others).map_err(failed)?;
-    remember(wanted).map_err(failed)?;
-    Ok((place, true))
+    let theirs = |name: &&String| {
+        !wanted.contains_key(*name) && !ours.is_some_and(|files| files.contains_key(*name))
+    };
+    let others: Vec<String> = there.keys().filter(theirs).cloned().collect();
+    replace(&place, &object, &others)?;
+    remember(wanted)?;
+    Ok(true)
 }
 
 fn digests(folder: &Path, only: Option<&str>) -> io::Result<BTreeMap<String, Digest>> {

@@ -209,6 +209,18 @@ impl Store {
         unseal(&fs::read(self.record_path(key)).ok()?).map(|record| record.document)
     }
 
+    /// How many bytes the objects of a record take; `None` if there is no such record.
+    pub fn size(&self, key: Digest) -> Option<u64> {
+        let record = unseal(&fs::read(self.record_path(key)).ok()?)?;
+        let parts = record.outputs.iter().flat_map(|output| &output.parts);
+        let objects: BTreeSet<Digest> = parts.map(|part| part.object).collect();
+        let sizes = objects.into_iter().flat_map(|object| {
+            let files = disk::files_below(&self.object(object)).unwrap_or_default();
+            files.into_iter().filter_map(|(_, path)| fs::metadata(path).ok()).map(|file| file.len())
+        });
+        Some(sizes.sum())
+    }
+
     /// Takes a record away, so that its step runs again; gives what it said.
     pub fn withdraw(&self, key: Digest) -> io::Result<Option<Record>> {
         let path = self.record_path(key);
