@@ -343,12 +343,13 @@ impl Table {
         let damaged = |error: PolarsError| {
             DataError::new(Fault::Format, format!("the table cannot be read: {error}")).file(path)
         };
-        let mut reader = IpcReader::new(file);
-        let text = reader
-            .custom_metadata()
-            .map_err(damaged)?
-            .and_then(|metadata| metadata.get(METADATA_KEY).map(|text| text.to_string()));
-        let mut frame = reader.finish().map_err(damaged)?;
+        let (text, mut frame) = super::read::guarded("arrow", &path.display().to_string(), || {
+            let mut reader = IpcReader::new(file);
+            let metadata = reader.custom_metadata()?;
+            let text = metadata
+                .and_then(|metadata| metadata.get(METADATA_KEY).map(|text| text.to_string()));
+            Ok((text, reader.finish()?))
+        })?;
         let metadata: Metadata =
             text.as_deref().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
                 DataError::new(Fault::Format, "the arrow file was not written by ftrun").file(path)

@@ -43,7 +43,7 @@ fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<Raw> {
 }
 
 /// Runs a reader of polars. What it refuses, and what makes it panic, is a damaged file.
-pub(super) fn guarded<T>(
+pub(in crate::data) fn guarded<T>(
     format: &str,
     name: &str,
     read: impl FnOnce() -> PolarsResult<T>,

@@ -12,6 +12,8 @@ mod parquet;
 mod probe;
 mod raw;
 
+pub(super) use ipc::guarded;
+
 pub use encoding::{Encoding, read_text};
 pub use finish::{ReadReport, SourceFile, read_table, read_tables};
 pub use probe::{Header, LabelSample, header, probe};

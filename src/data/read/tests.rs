@@ -200,8 +200,17 @@ fn our_own_tables_round_trip_exactly() {
     let bytes = std::fs::read(&path).unwrap();
     again.write_ipc(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(Table::read_ipc(&path).is_err());
+    for cut in [0, 8, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        assert!(Table::read_ipc(&path).is_err(), "{cut}");
+    }
+    // A wrong byte anywhere is an error or other values, and never a crash.
+    for at in (0..bytes.len()).step_by(7) {
+        let mut wrong = bytes.clone();
+        wrong[at] ^= 0x55;
+        std::fs::write(&path, &wrong).unwrap();
+        let _ = Table::read_ipc(&path);
+    }
 }
 
 #[test]
