@@ -1,0 +1,291 @@
+//! What can be wrong with a `train` step before it runs.
+
+use super::{Best, KeepRule, Method, Patience, StopRule, Train};
+use crate::base::{Code, suggest};
+use crate::schema::{Or, PortRef, Unit};
+use crate::step::check::CheckCx;
+use crate::step::eval::{check_length, check_tokenizer};
+use crate::step::metric::{fitting, misfit};
+use crate::step::predictions::known_names;
+use crate::step::shape::{LabelShape, ModelShape, TokensShape};
+use crate::task::{Outputs, task};
+use crate::train::metrics::{Direction, Kind, PickMetric};
+
+impl Train {
+    /// The metrics that `keep` and `stop_early` look at, with their places.
+    pub(super) fn watched(&self) -> Vec<(&'static str, &PickMetric)> {
+        let mut all = Vec::new();
+        if let KeepRule::Best(Best { metric: Or::Second(pick) }) = &self.keep {
+            all.push(("keep.metric", pick));
+        }
+        if let Some(StopRule::Patience(Patience { metric: Or::Second(pick), .. })) =
+            &self.stop_early
+        {
+            all.push(("stop_early.metric", pick));
+        }
+        all
+    }
+
+    pub(super) fn needs_validation(&self) -> Option<&'static str> {
+        if matches!(self.keep, KeepRule::Best(_)) {
+            Some("keep")
+        } else if self.stop_early.is_some() {
+            Some("stop_early")
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn check_arguments(&self, cx: &mut CheckCx) {
+        if self.batch.value.fract() != 0.0 {
+            let message = format!("a batch of {} {}", self.batch.value, self.batch.unit.word());
+            let diag = cx.diag(Code::E0205, "batch", message).help("a batch is a whole number");
+            let fix = cx.places.at("batch");
+            let whole = self.batch.value.ceil();
+            let unit = if self.batch.unit == Unit::Tokens { " tokens" } else { "" };
+            cx.push(diag.fix(fix, format!("{whole}{unit}")));
+        }
+        if self.budget.value == 0.0 {
+            let diag = cx
+                .diag(Code::E0205, "budget", "a budget of nothing trains nothing")
+                .help("`budget = 3 epochs` is usual");
+            cx.push(diag.fix(cx.places.at("budget"), "3 epochs"));
+        }
+        if let (Some(argument), None) = (self.needs_validation(), &self.validate) {
+            let message =
+                format!("`{argument}` looks at validations, and there are no rows to validate on");
+            let diag = match self.other_field(cx, "validation") {
+                Some(port) => cx.diag_with_argument(
+                    Code::E0209,
+                    argument,
+                    message,
+                    &format!("validate = {port}"),
+                ),
+                None => cx.diag(Code::E0209, argument, message),
+            };
+            cx.push(diag.help("`validate = …` names tokens with labels"));
+        }
+        for (argument, given) in [
+            ("optimizer", self.optimizer.as_ref().map(|pick| pick.build().is_some())),
+            ("schedule", self.schedule.as_ref().map(|pick| pick.build().is_some())),
+        ] {
+            if given == Some(false) {
+                let message = format!("the arguments of `{argument}` do not fit it");
+                let diag = cx.diag(Code::E0204, argument, message);
+                cx.push(diag);
+            }
+        }
+    }
+
+    /// `tokens.validation` beside `data = tokens.train`, if there is such a thing.
+    pub(super) fn other_field(&self, cx: &CheckCx, name: &str) -> Option<String> {
+        let PortRef::One { step, output, field: Some(_) } = &self.data.source else { return None };
+        let other = PortRef::One {
+            step: step.clone(),
+            output: output.clone(),
+            field: Some(name.to_string()),
+        };
+        (cx.shapes)(&other).map(|_| format!("{step}.{name}"))
+    }
+
+    pub(super) fn check_tokens(
+        &self,
+        cx: &mut CheckCx,
+        argument: &str,
+        model: &ModelShape,
+        tokens: &TokensShape,
+    ) {
+        check_tokenizer(cx, argument, model, &tokens.tokenizer);
+        check_length(cx, argument, model, tokens.max_length);
+        let port = if argument == "data" { Some(&self.data) } else { self.validate.as_ref() };
+        let origin = port.map(|port| cx.origin(port)).unwrap_or_default();
+        if tokens.labels == LabelShape::Absent {
+            let diag = cx
+                .diag(Code::E0406, argument, "these rows have no labels to learn from")
+                .also(origin, "made here")
+                .help("`columns = { label = … }` of `load-data` names a label column");
+            cx.push(diag);
+            return;
+        }
+        let Some(outputs) =
+            model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
+        else {
+            return;
+        };
+        let (fits, found, head) = match &tokens.labels {
+            LabelShape::Classes(names) => {
+                let numbers = names
+                    .as_ref()
+                    .is_none_or(|all| all.iter().all(|name| name.parse::<f64>().is_ok()));
+                (
+                    outputs != Outputs::Values || numbers,
+                    "one class a row",
+                    "sequence_classification",
+                )
+            }
+            LabelShape::Values => {
+                (outputs == Outputs::Values, "one number a row", "sequence_regression")
+            }
+            LabelShape::Multi(_) => {
+                (outputs == Outputs::Labels, "several labels a row", "multi_label_classification")
+            }
+            LabelShape::Absent | LabelShape::Unknown => return,
+        };
+        let own = model.head.as_deref().unwrap_or_default();
+        if !fits {
+            let diag = cx
+                .diag(
+                    Code::E0503,
+                    argument,
+                    format!("this data has {found}, which `{own}` cannot learn"),
+                )
+                .also(origin, "made here")
+                .also(cx.origin(&self.model), format!("`head = {own}`"))
+                .help(format!("`head = {head}` of `load-model` fits this data"));
+            cx.push(diag);
+            return;
+        }
+        let (Some(known), Some(names)) = (known_names(&model.labels), known_names(&tokens.labels))
+        else {
+            return;
+        };
+        let mut sorted = [known.to_vec(), names.to_vec()];
+        sorted.iter_mut().for_each(|names| names.sort());
+        let unknown = names.iter().any(|name| !known.contains(name));
+        if (argument == "data" && sorted[0] != sorted[1]) || unknown {
+            let show = |names: &[String]| suggest::list(names.iter().take(6).map(String::as_str));
+            let message =
+                format!("the labels of this data are {}, the model's {}", show(names), show(known));
+            let diag = cx
+                .diag(Code::E0502, argument, message)
+                .also(cx.origin(&self.model), "the model")
+                .help(format!(
+                    "a new head for these labels: `head = {own}(new = true)` in `load-model`"
+                ));
+            cx.push(diag);
+        }
+    }
+
+    pub(super) fn check_metrics(
+        &self,
+        cx: &mut CheckCx,
+        head: &str,
+        kind: Kind,
+        labels: &LabelShape,
+    ) {
+        let of_list = self.metrics.iter().enumerate();
+        let mut all: Vec<(String, &PickMetric)> =
+            of_list.map(|(at, pick)| (format!("metrics.{at}"), pick)).collect();
+        all.extend(self.watched().into_iter().map(|(path, pick)| (path.to_string(), pick)));
+        for (path, pick) in all {
+            let Some(metric) = pick.build() else { continue };
+            if let Some(message) = misfit(metric.as_ref(), &pick.name, kind) {
+                let diag = cx
+                    .diag(Code::E0506, &path, message)
+                    .also(cx.origin(&self.model), format!("`head = {head}`"))
+                    .help(format!("metrics that fit: {}", suggest::list(fitting(kind))));
+                cx.push(diag);
+            } else if let Some(names) = known_names(labels)
+                && let Err(message) = metric.check(names)
+            {
+                let diag = cx.diag(Code::E0506, &path, message);
+                cx.push(diag);
+            } else if !path.starts_with("metrics") && metric.direction() == Direction::None {
+                let message = format!("`{}` is no single number, so none is best", pick.name);
+                let diag = cx.diag(Code::E0506, &path, message);
+                cx.push(diag);
+            }
+        }
+    }
+
+    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
+        if kind != Kind::Classes {
+            for (argument, given) in [
+                ("class_weights", self.class_weights.is_some()),
+                ("label_smoothing", self.label_smoothing > 0.0),
+            ] {
+                if given {
+                    let message = format!("`{argument}` belongs to classes, and `{head}` has none");
+                    let diag = cx.diag(Code::E0209, argument, message).help("it can be left out");
+                    cx.push(diag);
+                }
+            }
+            return;
+        }
+        let Some(Or::Second(weights)) = &self.class_weights else { return };
+        let values: Vec<f64> = match weights {
+            Or::First(list) => list.clone(),
+            Or::Second(map) => map.0.iter().map(|(_, weight)| *weight).collect(),
+        };
+        if values.iter().any(|weight| *weight < 0.0) || values.iter().all(|weight| *weight == 0.0) {
+            let diag = cx
+                .diag(
+                    Code::E0205,
+                    "class_weights",
+                    "weights are not negative, and not all of them 0",
+                )
+                .help("`class_weights = balanced` finds them from the rows");
+            cx.push(diag);
+        }
+        let Some(names) = known_names(labels) else { return };
+        match weights {
+            Or::First(list) if list.len() != names.len() => {
+                let message = format!("{} weights for {} classes", list.len(), names.len());
+                let classes = suggest::list(names.iter().map(String::as_str));
+                let diag = cx
+                    .diag(Code::E0205, "class_weights", message)
+                    .help(format!("the classes are {classes}"));
+                cx.push(diag);
+            }
+            Or::First(_) => {}
+            Or::Second(map) => {
+                for (name, _) in &map.0 {
+                    if !names.contains(name) {
+                        let all = || names.iter().map(String::as_str);
+                        let near = suggest::nearest(name, all());
+                        let help = match near {
+                            Some(near) => format!("the nearest label is `{near}`"),
+                            None => format!("the labels are {}", suggest::list(all())),
+                        };
+                        let path = format!("class_weights.{name}");
+                        let diag = cx
+                            .diag(Code::E0502, &path, format!("no label is called `{name}`"))
+                            .help(help);
+                        cx.push(diag);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn check_freeze(&self, cx: &mut CheckCx, model: &ModelShape) {
+        let names: Vec<&str> = model.parameters.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            return;
+        }
+        match self.frozen(&names, &[]) {
+            Err((at, message)) => {
+                let text = self.freeze.get(at).map(String::as_str).unwrap_or_default();
+                let path = format!("freeze.{at}");
+                let mut diag = cx.diag(Code::E0205, &path, message);
+                diag = match suggest::nearest(text, names.iter().copied()) {
+                    Some(near) => diag.fix(cx.places.at(&path), format!("{near:?}")),
+                    None => diag
+                        .help(format!("names are such as `{}`; `*` stands for any part", names[0])),
+                };
+                cx.push(diag);
+            }
+            Ok(frozen)
+                if matches!(self.method, Method::Full) && frozen.iter().all(|frozen| *frozen) =>
+            {
+                let diag = cx.diag(
+                    Code::E0209,
+                    "freeze",
+                    "all parameters are frozen, so nothing is trained",
+                );
+                cx.push(diag.help("`method = head_only` freezes all but the head"));
+            }
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The trainer's events, handed on; its checkpoints, in the scratch folder of the step.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::model::ModelError;
+use crate::step::run::{Event, RunCx, StepError, Stop};
+use crate::train::{State, trainer};
+
+/// The state of an earlier attempt at the same key, if it is whole.
+pub(super) fn resume(path: &Path, cx: &mut RunCx) -> Result<Option<State>, StepError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ModelError::io(path, &error).into()),
+    };
+    match State::from_bytes(&bytes) {
+        Ok(state) => {
+            let message = format!("continues after update {}", state.update);
+            cx.control.event(Event::Note { message });
+            Ok(Some(state))
+        }
+        Err(error) => {
+            let message = format!("{}; training starts from its beginning", error.message);
+            cx.control.event(Event::Warning { message });
+            Ok(None)
+        }
+    }
+}
+
+/// Written beside its place, synced and renamed: the one before stays until then.
+pub(super) fn write_checkpoint(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Hands the trainer's events on.
+pub(super) struct Bridge<'a, 'b> {
+    pub cx: &'a mut RunCx<'b>,
+    pub path: PathBuf,
+    pub stop: Option<Stop>,
+}
+
+impl trainer::Control for Bridge<'_, '_> {
+    fn event(&mut self, event: &trainer::Event) {
+        use trainer::Event as Inner;
+        let event = match event {
+            Inner::Started { updates, .. } => {
+                Event::Phase { name: "training", total: Some(*updates) }
+            }
+            Inner::Updated { row, .. } => {
+                let detail = format!(
+                    "loss {:.4}, epoch {:.2}, rate {:.2e}",
+                    row.loss, row.epoch, row.learning_rate
+                );
+                Event::Progress { done: row.update, detail }
+            }
+            Inner::Validating { .. } => return,
+            Inner::Validated { update, epoch, loss, score } => {
+                let score = score.map(|score| format!(", {score:.4}")).unwrap_or_default();
+                Event::Note {
+                    message: format!(
+                        "update {update} (epoch {epoch:.2}): validation loss {loss:.4}{score}"
+                    ),
+                }
+            }
+            Inner::StoppedEarly { update } => Event::Note {
+                message: format!("no improvement any more: ends after update {update}"),
+            },
+        };
+        self.cx.control.event(event);
+    }
+
+    fn stop_requested(&mut self) -> bool {
+        self.stop = self.cx.control.stop_requested();
+        self.stop.is_some()
+    }
+
+    fn checkpoint(&mut self, state: &[u8]) -> Result<(), ModelError> {
+        write_checkpoint(&self.path, state).map_err(|error| ModelError::io(&self.path, &error))
+    }
+}

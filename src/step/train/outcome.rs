@@ -1,0 +1,182 @@
+//! From a finished run to the outputs of the step, and what is computed from stored ones.
+
+use std::sync::Arc;
+
+use super::{Train, VALIDATIONS};
+use crate::data::{ColumnData, Labels, Table, Tables, Targets, Tokens};
+use crate::model::{Model, ModelError};
+use crate::step::eval::model_labels;
+use crate::step::metric::build;
+use crate::step::predictions::Made;
+use crate::step::run::StepError;
+use crate::step::value::{Predictions, Report, Scores, Value};
+use crate::task::Outputs;
+use crate::task::assemble::{self, Assembled};
+use crate::train::{LogRow, Trained, values};
+
+impl Train {
+    pub(super) fn scores(&self, validation: &Table) -> Result<Scores, StepError> {
+        let head = head_of(validation.labels());
+        let scored = Predictions { table: validation.clone(), head: head.to_string() }.scored()?;
+        Ok(Scores::plain(&build(&self.metrics, scored.kind())?, &scored))
+    }
+
+    /// The log with a column for each metric, filled where it was validated.
+    pub(super) fn with_series(
+        &self,
+        log: &Table,
+        validations: &Tables,
+    ) -> Result<Table, StepError> {
+        let ColumnData::Int(updates) = log.column("update")? else {
+            return Err(StepError::internal("the log's `update` is no number"));
+        };
+        let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+        for (name, table) in validations {
+            let row = updates.iter().position(|update| {
+                update.and_then(|update| u64::try_from(update).ok()).map(validation_name).as_ref()
+                    == Some(name)
+            });
+            let Some(row) = row else { continue };
+            for score in self.scores(table)?.scores {
+                let column = match columns.iter_mut().find(|(known, _)| *known == score.name) {
+                    Some((_, column)) => column,
+                    None => {
+                        columns.push((score.name, vec![None; updates.len()]));
+                        match columns.last_mut() {
+                            Some((_, column)) => column,
+                            None => continue,
+                        }
+                    }
+                };
+                if let Some(cell) = column.get_mut(row) {
+                    *cell = score.value;
+                }
+            }
+        }
+        let mut log = log.clone();
+        for (name, values) in columns {
+            log.set_column(&name, ColumnData::Float(values))?;
+        }
+        Ok(log)
+    }
+}
+
+pub(super) fn validation_name(update: u64) -> String {
+    format!("update_{update}")
+}
+
+/// The head whose predictions have these labels.
+pub(super) fn head_of(labels: &Labels) -> &'static str {
+    let outputs = match labels {
+        Labels::Values | Labels::Unknown => Outputs::Values,
+        Labels::Classes { .. } => Outputs::Classes,
+        Labels::Multi { .. } => Outputs::Labels,
+    };
+    let found = crate::task::tasks().iter().find(|task| task.outputs() == outputs);
+    found.map_or("", |task| task.name())
+}
+
+/// From a finished run to the step's outputs.
+pub(super) struct Finish<'a> {
+    pub model: &'a Model,
+    pub tokens: &'a Tokens,
+    pub assembled: &'a Assembled,
+}
+
+impl Finish<'_> {
+    pub(super) fn outputs(
+        &self,
+        step: &Train,
+        trained: Trained,
+        validated: Option<(&Arc<Tokens>, Targets)>,
+    ) -> Result<Vec<(&'static str, Value)>, StepError> {
+        let network = &self.assembled.network;
+        let log = log(&trained)?;
+        let last = Arc::new(
+            self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
+        );
+        let kept = match trained.kept {
+            Some(values) => Arc::new(self.model_of(values)?),
+            None => Arc::clone(&last),
+        };
+        let trained_parameters: usize = self
+            .assembled
+            .parameters
+            .trainable()
+            .map(|(_, parameter)| parameter.weight.elem_count())
+            .sum();
+        let end = trained.log.last();
+        let report: Report = [
+            ("updates", end.map_or(0.0, |row| row.update as f64)),
+            ("epochs", end.map_or(0.0, |row| row.epoch)),
+            ("loss", end.map_or(f64::NAN, |row| row.loss)),
+            ("kept_update", trained.kept_update as f64),
+            ("trained_parameters", trained_parameters as f64),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect();
+        let mut made = vec![
+            ("model", Value::Model(Arc::clone(&kept))),
+            ("last", Value::Model(last)),
+            ("log", Value::Log(Arc::new(log))),
+        ];
+        if let Some((tokens, targets)) = validated {
+            let labels = model_labels(&kept, network.task().outputs(), network.outputs());
+            let mut tables = Tables::new();
+            for validation in &trained.validations {
+                let losses =
+                    network.task().row_losses(&validation.logits, network.outputs(), &targets);
+                let predictions = Predictions::new(&Made {
+                    head: network.task().name(),
+                    labels: &labels,
+                    ids: tokens.ids.clone(),
+                    targets: &targets,
+                    logits: &validation.logits,
+                    losses: &losses,
+                })?;
+                tables.insert(validation_name(validation.update), predictions.table);
+            }
+            let kept = tables
+                .get(&validation_name(trained.kept_update))
+                .or_else(|| tables.values().last());
+            let scores = kept.map(|table| step.scores(table)).transpose()?.unwrap_or_default();
+            made.push(("validation", Value::Scores(Arc::new(scores))));
+            made.push((VALIDATIONS, Value::Tables(Arc::new(tables))));
+        }
+        made.push(("report", Value::Report(Arc::new(report))));
+        Ok(made)
+    }
+
+    fn model_of(&self, values: Vec<Vec<f32>>) -> Result<Model, StepError> {
+        let Assembled { network, labels, .. } = self.assembled;
+        let mut model = assemble::trained(self.model, network, labels, values)?;
+        model.tokenization = Some(self.tokens.tokenization);
+        Ok(model)
+    }
+}
+
+/// One row an update; the loss of a validation in the row of its update.
+pub(super) fn log(trained: &Trained) -> Result<Table, StepError> {
+    let rows = &trained.log;
+    let numbers =
+        |of: fn(&LogRow) -> f64| ColumnData::Float(rows.iter().map(|row| Some(of(row))).collect());
+    let update = rows.iter().map(|row| i64::try_from(row.update).ok()).collect();
+    let mut columns = vec![
+        ("update".to_string(), ColumnData::Int(update)),
+        ("epoch".to_string(), numbers(|row| row.epoch)),
+        ("loss".to_string(), numbers(|row| row.loss)),
+        ("learning_rate".to_string(), numbers(|row| row.learning_rate)),
+        ("grad_norm".to_string(), numbers(|row| row.grad_norm)),
+    ];
+    if !trained.validations.is_empty() {
+        let loss = |row: &LogRow| {
+            trained.validations.iter().find(|one| one.update == row.update).map(|one| one.loss)
+        };
+        columns.push((
+            "validation_loss".to_string(),
+            ColumnData::Float(rows.iter().map(loss).collect()),
+        ));
+    }
+    Ok(Table::from_columns(columns)?)
+}
