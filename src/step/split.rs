@@ -201,8 +201,7 @@ impl Step for Split {
                 }
             }
         } else if self.stratify.is_some() && self.group.is_some() {
-            let diag =
-                cx
+            let diag = cx
                 .diag(Code::E0209, "group", "a split is either stratified or grouped, not both")
                 .help("one of `stratify` and `group` can be left out");
             cx.push(diag);
