@@ -23,6 +23,8 @@ pub struct Finding {
     pub also: Option<(Range<usize>, String)>,
     pub help: String,
     pub edits: Vec<Edit>,
+    /// What else is found on its line is most likely a consequence, unless an edit mends all.
+    pub vague: bool,
 }
 
 impl Finding {
@@ -35,6 +37,7 @@ impl Finding {
             also: None,
             help: String::new(),
             edits: Vec::new(),
+            vague: false,
         }
     }
 
@@ -148,6 +151,7 @@ fn string(text: &str, tokens: &[Token]) -> Option<Finding> {
     .here("it begins here")
     .help("a string ends with `\"` on the line it begins on");
     finding.edits = edits;
+    finding.vague = true;
     Some(finding)
 }
 
@@ -229,42 +233,89 @@ fn bracket(text: &str, tokens: &[Token], beyond: &str, by_layout: bool) -> Optio
             TokenKind::Close => match open.last() {
                 Some(last) if counterpart(tokens[last.index].text(text)) == sign => {
                     counts[number(sign)] -= 1;
+                    let last = last.index;
                     open.pop();
+                    // The block of a step ends with its piece, unless it ends too early.
+                    let of_step = last > 0 && tokens[last - 1].kind == TokenKind::Word;
+                    if open.is_empty() && sign == "}" && of_step && index + 1 < tokens.len() {
+                        return Some(stray(text, tokens, Some(last), index));
+                    }
                 }
                 Some(last) if counts[number(sign)] > 0 => {
-                    return Some(unclosed(text, tokens, last.index, index, beyond));
+                    let left_open = unclosed(text, tokens, last.index, index, beyond);
+                    // Else the opening sign of this one is missing, if that alone explains all.
+                    let stray = stray(text, tokens, Some(last.index), index);
+                    let is_stray = stray.edits.iter().any(|edit| balances(text, edit))
+                        && !left_open.edits.iter().any(|edit| balances(text, edit));
+                    return Some(if is_stray { stray } else { left_open });
                 }
-                Some(last) => {
-                    let opening = &tokens[last.index];
-                    let wanted = counterpart(opening.text(text));
-                    let message =
-                        format!("`{sign}` does not close the `{}` before it", opening.text(text));
-                    let mut finding = Finding::new(Code::E0002, token.range(), message)
-                        .also(opening.range(), format!("this is closed by `{wanted}`"))
-                        .edit(Edit::replace(token.range(), wanted))
-                        .edit(Edit::delete(token.range()));
-                    if sign == ")" && wanted == "}" && open.len() == 1 {
-                        finding.edits.swap(0, 1);
-                    }
-                    return Some(finding);
-                }
-                None => {
-                    return Some(
-                        Finding::new(
-                            Code::E0002,
-                            token.range(),
-                            format!("this `{sign}` closes nothing"),
-                        )
-                        .here("no bracket is open here")
-                        .edit(Edit::delete(token.range())),
-                    );
-                }
+                Some(last) => return Some(stray(text, tokens, Some(last.index), index)),
+                None => return Some(stray(text, tokens, None, index)),
             },
             _ => {}
         }
     }
     let last = open.last()?;
     Some(unclosed(text, tokens, last.index, tokens.len(), beyond))
+}
+
+/// With `edit` every bracket is closed by its counterpart.
+fn balances(text: &str, edit: &Edit) -> bool {
+    let mut draft = Draft::new(text, 0);
+    draft.apply(edit);
+    let mut open = Vec::new();
+    for token in lex(draft.text()) {
+        let sign = token.text(draft.text());
+        match token.kind {
+            TokenKind::Open => open.push(counterpart(sign)),
+            TokenKind::Close if open.pop() != Some(sign) => return false,
+            _ => {}
+        }
+    }
+    open.is_empty()
+}
+
+/// The sign `index` closes what it should not: its own opening sign is missing, it is another one
+/// than was meant, or one too many. `opening`: the innermost bracket that is open there.
+fn stray(text: &str, tokens: &[Token], opening: Option<usize>, index: usize) -> Finding {
+    let token = &tokens[index];
+    let sign = token.text(text);
+    let mut finding = Finding::new(
+        Code::E0002,
+        token.range(),
+        format!("this `{sign}` closes nothing that was opened for it"),
+    );
+    if let Some(opening) = opening.and_then(|opening| tokens.get(opening)) {
+        let wanted = counterpart(opening.text(text));
+        if wanted == sign {
+            finding.message = format!("this `{sign}` closes the block before its end");
+            finding = finding.also(opening.range(), "the block begins here");
+        } else {
+            finding = finding.also(opening.range(), format!("this is closed by `{wanted}`"));
+            // `[1, 2)` is more likely misspelt than `{ x = 1 ) }`.
+            if wanted != "}" {
+                finding = finding.edit(Edit::replace(token.range(), wanted));
+            }
+        }
+    }
+    finding.vague = true;
+    finding = finding.edit(Edit::delete(token.range()));
+    let missing = match sign {
+        "}" => "{ ",
+        "]" => "[",
+        _ => "(",
+    };
+    let line = tokens[..index].iter().rposition(|token| token.line_start).unwrap_or(0);
+    for at in (line.max(1)..index).rev().take(24) {
+        let before = &tokens[at - 1];
+        let called = sign == ")" && before.kind == TokenKind::Word && tokens[at].is_string();
+        if called {
+            finding = finding.edit(Edit::replace(before.end..tokens[at].start, missing));
+        } else if ["=", "(", "[", ","].contains(&before.text(text)) {
+            finding = finding.edit(Edit::insert(tokens[at].start, missing));
+        }
+    }
+    finding
 }
 
 /// The bracket `opening` should have been closed before the token `next`.

@@ -1,6 +1,8 @@
 //! Reads a program: cuts it into items, reads each by itself, and goes on behind every fault. Where
 //! an edit has been seen to repair a fault, what it repairs is read as if it had been made.
 
+use std::cmp::Reverse;
+
 use super::ast::*;
 use super::build::{Builder, Docs, Rule, recognise};
 use super::draft::{Draft, Edit};
@@ -29,6 +31,7 @@ pub fn parse(source: SourceId, text: &str) -> (Ast, Vec<Diag>) {
         docs: &docs,
         ast: Ast { source, docs: file_docs, ..Ast::default() },
         diags: Vec::new(),
+        muted: Vec::new(),
     };
     reader.edition(&tokens, &pieces);
     for (index, piece) in pieces.iter().enumerate() {
@@ -148,6 +151,8 @@ pub(super) struct Reader<'a> {
     pub docs: &'a Docs,
     pub ast: Ast,
     pub diags: Vec<Diag>,
+    /// Places on whose lines nothing more is to be said of the item that is being read.
+    pub muted: Vec<usize>,
 }
 
 impl Reader<'_> {
@@ -367,25 +372,34 @@ impl Reader<'_> {
     pub fn repair(&mut self, draft: &mut Draft, rule: Rule, place: &Place) -> bool {
         for _ in 0..MAX_REPAIRS {
             let Some(finding) = first(draft.text(), "the end of the file") else { return true };
-            // 0: all is well with it; 1: the grammar goes on; 2: this fault at least is gone.
+            // 0: all is well with it; 1: the grammar stops, the later the better; 2: this fault at
+            // least is gone.
             let rank = |edit: &Edit| {
                 let mut trial = draft.clone();
                 trial.apply(edit);
                 match first(trial.text(), "") {
-                    None => Some(usize::from(recognise(rule, trial.text()).is_err())),
+                    None => Some(match recognise(rule, trial.text()) {
+                        Ok(_) => (0, Reverse(0)),
+                        Err(stop) => (1, Reverse(trial.origin(stop.at))),
+                    }),
                     Some(next) if next.code == finding.code => {
                         let (old, new) = (&finding.place, &next.place);
-                        (trial.origin(new.start) != draft.origin(old.start)).then_some(2)
+                        let moved = trial.origin(new.start) != draft.origin(old.start);
+                        moved.then_some((2, Reverse(0)))
                     }
-                    Some(_) => Some(2),
+                    Some(_) => Some((2, Reverse(0))),
                 }
             };
             let best = finding
                 .edits
                 .iter()
                 .filter_map(|edit| rank(edit).map(|rank| (rank, edit)))
-                .min_by_key(|(rank, _)| *rank)
-                .map(|(_, edit)| edit.clone());
+                .min_by_key(|(rank, _)| *rank);
+            let mends_all = best.is_some_and(|((class, _), _)| class == 0);
+            if finding.vague && !mends_all {
+                self.muted.push(draft.origin(finding.place.start));
+            }
+            let best = best.map(|(_, edit)| edit.clone());
             let mut diag = finding.diag(draft, self.source, best.as_ref());
             // A block that is open at its end is missed where the next item begins.
             if let (Some((seen, _)), Some(next)) = (&finding.also, place.next)

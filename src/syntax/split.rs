@@ -198,8 +198,10 @@ impl Splitter<'_> {
                 // lacks its `=`; unless this block is never closed.
                 let indent = self.indent(at);
                 let next = |index| self.is_certain(index) && self.indent(index) <= indent;
-                let (end, closed) = self.end_of_block(at, next);
-                if closed { end } else { self.end_of_block(at, |index| self.is_certain(index)).0 }
+                match self.end_of_block(at, next) {
+                    (end, true) => self.end_behind_stray(at, end),
+                    _ => self.end_of_block(at, |index| self.is_certain(index)).0,
+                }
             }
             Shape::Later => {
                 let indent = self.indent(at);
@@ -240,6 +242,15 @@ impl Splitter<'_> {
             if self.is(index, TokenKind::Open) {
                 open.open(self.word(index));
             } else if self.is(index, TokenKind::Close) {
+                // In the middle of a line and of other brackets it is not the end of the block:
+                // its own opening sign is missing.
+                let inside = self.word(index) == "}"
+                    && open.closes_outermost()
+                    && !self.is_line_start(index + 1)
+                    && (self.is(index + 1, TokenKind::Close) || self.word(index + 1) == ",");
+                if inside {
+                    continue;
+                }
                 open.close(self.word(index));
                 if open.is_empty() && self.word(index) == "}" {
                     return (index + 1, true);
@@ -247,6 +258,33 @@ impl Splitter<'_> {
             }
         }
         (self.tokens.len(), false)
+    }
+
+    /// A block that seems to end at `end` goes on if arguments follow, deeper than its first line,
+    /// and then a brace that closes nothing.
+    fn end_behind_stray(&self, at: usize, end: usize) -> usize {
+        let goes_on = self.is_line_start(end)
+            && self.is_name(end)
+            && self.word(end + 1) == "="
+            && self.indent(end) > self.indent(at);
+        if !goes_on {
+            return end;
+        }
+        let mut open = Brackets::default();
+        for index in end..self.tokens.len() {
+            if self.is_certain(index) {
+                return end;
+            }
+            if self.is(index, TokenKind::Open) {
+                open.open(self.word(index));
+            } else if self.is(index, TokenKind::Close) {
+                if open.is_empty() {
+                    return if self.word(index) == "}" { index + 1 } else { end };
+                }
+                open.close(self.word(index));
+            }
+        }
+        end
     }
 
     /// Before the line that does not continue the values of a `param`.
@@ -327,6 +365,11 @@ impl<'a> Brackets<'a> {
                 return;
             }
         }
+    }
+
+    /// A `}` would close the outermost bracket, with others open inside it.
+    fn closes_outermost(&self) -> bool {
+        self.counts[0] == 1 && self.open.len() > 1 && self.open.first() == Some(&"{")
     }
 
     fn is_empty(&self) -> bool {

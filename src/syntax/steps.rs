@@ -36,7 +36,7 @@ impl Reader<'_> {
         } else {
             self.step_by_arguments(&draft)
         };
-        self.mute(faults, repaired);
+        self.mute(repaired);
         let Some(mut step) = read else {
             let name = significant(&lex(draft.text()));
             let name = name.get(hyphenated(&name, draft.text(), 0));
@@ -50,28 +50,18 @@ impl Reader<'_> {
         self.ast.items.push(Item::Step(step));
     }
 
-    /// Where a string was not closed, what else is said of its line is most likely a consequence.
-    fn mute(&mut self, faults: usize, repaired: usize) {
+    /// Drops what was said since on the lines that are muted, and forgets these.
+    fn mute(&mut self, since: usize) {
         let line = |at: usize| {
             let before = self.text.get(..at).unwrap_or("").rfind('\n').map_or(0, |end| end + 1);
             let after = self.text.get(at..).unwrap_or("").find('\n');
             before..after.map_or(self.text.len(), |length| at + length)
         };
-        let lines: Vec<Range<usize>> = self
-            .diags
-            .get(faults..repaired)
-            .unwrap_or(&[])
-            .iter()
-            .filter(|diag| diag.code == Code::E0003)
-            .map(|diag| line(diag.span().start))
-            .collect();
-        if lines.is_empty() {
-            return;
-        }
+        let lines: Vec<Range<usize>> = self.muted.drain(..).map(line).collect();
         let mut index = 0;
         self.diags.retain(|diag| {
             index += 1;
-            index <= repaired || !lines.iter().any(|line| line.contains(&diag.span().start))
+            index <= since || !lines.iter().any(|line| line.contains(&diag.span().start))
         });
     }
 

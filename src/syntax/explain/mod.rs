@@ -177,15 +177,14 @@ fn general(view: &View) -> Finding {
             wanted.push(sign);
         }
     }
-    let wanted = match wanted.as_slice() {
-        [] => "nothing".to_string(),
-        [one] => (*one).to_string(),
-        [init @ .., last] => format!("{} or {last}", init.join(", ")),
-    };
     let found = match view.here() {
         "" => "the text ends".to_string(),
         word => format!("`{}` stands", shown(word)),
     };
-    Finding::new(Code::E0001, view.place(view.found), format!("{found} where {wanted} is expected"))
-        .here("not expected here")
+    let message = match wanted.as_slice() {
+        [] => format!("`{}` does not belong here", shown(view.here())),
+        [one] => format!("{found} where {one} is expected"),
+        [init @ .., last] => format!("{found} where {} or {last} is expected", init.join(", ")),
+    };
+    Finding::new(Code::E0001, view.place(view.found), message).here("not expected here")
 }

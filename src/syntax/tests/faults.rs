@@ -50,6 +50,30 @@ fn the_rest_of_a_step_is_read_behind_a_fault_in_it() {
     assert!(step.damaged);
 }
 
+/// Every sign of a valid program is left out in turn.
+#[test]
+fn one_missing_sign_gives_few_messages_and_mostly_its_own_repair() {
+    let (mut missing, mut single, mut repaired) = (0, 0, 0);
+    for (at, sign) in SENTIMENT.char_indices().filter(|(_, sign)| "{}[]()=\"".contains(*sign)) {
+        let mut text = SENTIMENT.to_string();
+        text.remove(at);
+        let (_, diags) = read(&text);
+        if diags.is_empty() {
+            continue; // It stood in a comment.
+        }
+        missing += 1;
+        // Without its quote `"#1 …` becomes a comment, which takes brackets with it.
+        assert!(diags.len() <= 5, "without `{sign}` at {at}\n{diags:#?}");
+        if let [diag] = diags.as_slice() {
+            single += 1;
+            repaired +=
+                usize::from(applied(&text, diag).is_some_and(|mended| faults(&mended).is_empty()));
+        }
+    }
+    assert!(single * 100 >= missing * 90, "{single} of {missing}");
+    assert!(repaired * 100 >= missing * 80, "{repaired} of {missing}");
+}
+
 #[test]
 fn items_of_later_editions_get_one_message_each() {
     let text = "ftp 1\nexpect tokens.report.truncated < 1%\nimport \"a.ftp\" as shared\n\
@@ -83,6 +107,10 @@ const FAULTS: &[(Code, &str)] = &[
     (Code::E0002, "eval a { x = 1 }\n}"),
     (Code::E0002, "eval a { x = 1\nseed 3"),
     (Code::E0002, "param x: int = 3 in [1, 2"),
+    (Code::E0002, "eval a {\n  x = files\"b\")\n  y = 1\n}"),
+    (Code::E0002, "eval a {\n  x = 1, 2]\n  y = 1\n}"),
+    (Code::E0002, "eval a {\n  x =  b = 1, c = 2 }\n  y = 1\n}"),
+    (Code::E0002, "eval a {\n  x = 1\n}\n  y = 1\n}"),
     (Code::E0003, "eval a { x = \"b }"),
     (Code::E0003, "eval a {\n  x = files(\"b, \"c\")\n}"),
     (Code::E0003, "eval a { x = \"C:\\data\" }"),
