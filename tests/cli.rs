@@ -321,7 +321,7 @@ fn processes_that_share_a_store_share_the_work() {
 fn long() -> String {
     PROGRAM.replace(
         "budget    = 4 updates",
-        "budget    = 600 updates\n  checkpoint_every = 20 updates",
+        "budget    = 240 updates\n  checkpoint_every = 20 updates",
     )
 }
 
