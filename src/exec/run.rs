@@ -251,6 +251,10 @@ fn step(
         }
     }
     for message in &record.warnings {
+        // A step that ran has told them already.
+        if status == Status::Hit {
+            sink.signal(&Signal::Warning { step: name, message });
+        }
         warnings.push((name.to_string(), message.clone()));
     }
     done.records.borrow_mut().insert(node.name.clone(), record.clone());
