@@ -58,3 +58,55 @@ fn targets_of_another_kind_name_the_head_that_fits() {
     let error = tasks()[1].targets(&Targets::Value(vec![f32::NAN]), &Labels::Values).unwrap_err();
     assert!(error.message.contains("row 0"));
 }
+
+/// PyTorch 2.15's `cross_entropy` on these logits in f64: loss and gradient of the first row.
+#[test]
+fn smoothing_and_weights_are_those_of_pytorch() {
+    use crate::model::Path;
+    use candle_core::{Device, Var};
+    let logits = [[0.5f32, -1.0, 2.0], [1.5, 0.25, -0.75], [0.0, 1.0, -2.0]];
+    let targets = Targets::Class(vec![2, 0, -100]);
+    let classify = task("sequence_classification").unwrap();
+    for (weighted, label_smoothing, loss, gradient) in [
+        (
+            false,
+            0.0,
+            0.28599195303219055,
+            [0.08764519607001835, 0.019556286635343725, -0.10720148270536206],
+        ),
+        (
+            false,
+            0.1,
+            0.4193252863655239,
+            [0.07097852940335168, 0.0028896199686770582, -0.07386814937202874],
+        ),
+        (
+            true,
+            0.0,
+            0.30088550515720175,
+            [0.05843013071334556, 0.013037524423562482, -0.07146765513690803],
+        ),
+        (
+            true,
+            0.1,
+            0.5625068140020446,
+            [0.043998592586236084, -0.029668583431073633, -0.014330009155162459],
+        ),
+    ] {
+        let class_weights = weighted.then(|| vec![1.0, 2.0, 0.5]);
+        let options = LossOptions { class_weights, label_smoothing };
+        let denominator = classify.denominator(&targets, &options);
+        for path in [Path::Fused, Path::Reference] {
+            let logits = Var::new(&logits, &Device::Cpu).unwrap();
+            let found = classify.loss(&logits, &targets, &options, denominator, path).unwrap();
+            let value = f64::from(found.to_scalar::<f32>().unwrap());
+            assert!((value - loss).abs() < 1e-6, "{path:?} {options:?}: {value}, PyTorch {loss}");
+            let store = found.backward().unwrap();
+            let rows = store.get(&logits).unwrap().to_vec2::<f32>().unwrap();
+            for (found, wanted) in rows[0].iter().zip(gradient) {
+                assert!((f64::from(*found) - wanted).abs() < 1e-6, "{path:?} {options:?}");
+            }
+            assert_eq!(rows[2], [0.0; 3]);
+        }
+    }
+}

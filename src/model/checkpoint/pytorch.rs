@@ -248,4 +248,30 @@ mod tests {
             assert!(read(bytes).is_err());
         }
     }
+
+    /// Both fixtures hold what PyTorch 2.15 wrote of one dictionary: `b.weight` a transposed f32
+    /// `[3, 2]` of 0 to 5, `c` in f16 and again as `tied`, `d` three integers.
+    #[test]
+    fn files_of_pytorch_are_read_in_both_forms() {
+        let zip = include_bytes!("fixtures/zip.bin");
+        let stream = include_bytes!("fixtures/stream.bin");
+        for bytes in [&zip[..], &stream[..]] {
+            let tensors = read(bytes).unwrap();
+            assert_eq!(tensors.keys().collect::<Vec<_>>(), ["b.weight", "c", "d", "tied"]);
+            assert_eq!(tensors["b.weight"].shape, [3, 2]);
+            let transposed = [0.0, 3.0, 1.0, 4.0, 2.0, 5.0];
+            assert_eq!(tensors["b.weight"].values.as_deref(), Some(&transposed[..]));
+            assert_eq!(tensors["c"].values.as_deref(), Some(&[1.5, -0.25][..]));
+            assert_eq!(tensors["tied"], tensors["c"]);
+            assert_eq!(tensors["d"], Stored { shape: vec![3], values: None });
+            for length in (0..bytes.len() - 1).step_by(7) {
+                assert!(read(&bytes[..length]).is_err(), "cut at {length}");
+            }
+            for place in 0..bytes.len() {
+                let mut damaged = bytes.to_vec();
+                damaged[place] ^= 0x5a;
+                let _ = read(&damaged); // whatever it says, it returns
+            }
+        }
+    }
 }
