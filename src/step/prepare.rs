@@ -324,7 +324,8 @@ impl Prepare {
                                     suggest::list(known.clone())
                                 ),
                             )
-                            .also(origin, "the tables are made here");
+                            .also(origin, "the tables are made here")
+                            .help("`only` names tables of `data`");
                         if let Some(nearest) = suggest::nearest(name, known) {
                             diag = diag
                                 .help(format!("did this mean `{nearest}`?"))
