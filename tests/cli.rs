@@ -181,6 +181,12 @@ fn what_does_not_change_the_meaning_runs_nothing_again() {
     assert_eq!(project.ftrun(&["fmt", "p.ftp"]).status.code(), Some(0));
     assert_eq!(ran(&project.json(&["p.ftp"], 0)), [""; 0]);
 
+    // The data at another place.
+    fs::create_dir(project.path("data")).unwrap();
+    fs::rename(project.path("messages.csv"), project.path("data/messages.csv")).unwrap();
+    project.write(&PROGRAM.replace("messages.csv", "data/*.csv"));
+    assert_eq!(ran(&project.json(&["p.ftp"], 0)), [""; 0]);
+
     // The folder with its store at another place, called from another place.
     let other = tempfile::tempdir().unwrap();
     let target = other.path().join("moved");
@@ -228,6 +234,34 @@ fn one_thread_and_two_give_the_same_bytes() {
     project.json(&["p.ftp", "--threads", "2", "--store", "two"], 0);
     assert!(project.files("one/objects") == project.files("two/objects"), "objects differ");
     assert!(saved == project.files("out/model"), "saved models differ");
+}
+
+/// Arguments outside the identity: no value of theirs may change a byte of what is stored.
+#[test]
+fn what_is_no_part_of_the_identity_changes_nothing() {
+    let changes: &[(&str, &str, &str)] = &[
+        ("metrics", "metrics   = [accuracy]", "metrics   = [accuracy, f1(average = macro)]"),
+        ("checkpoint_every", "batch     = 8", "batch     = 8\n  checkpoint_every = 1 updates"),
+        ("to", "out/model", "elsewhere"),
+        ("overwrite", "to = \"out/model\"", "to = \"out/model\", overwrite = true"),
+    ];
+    // A credential opens a door and is no part of what lies behind it.
+    let known =
+        |name: &str| name == "token" || changes.iter().any(|(changed, ..)| *changed == name);
+    for kind in ftrun::step::kinds() {
+        for param in kind.params.iter().filter(|param| !param.identity) {
+            assert!(known(param.name), "`{}` of `{}` has no case here", param.name, kind.name);
+        }
+    }
+    let project = Project::new();
+    project.json(&["p.ftp", "--store", "plain"], 0);
+    for (name, from, to) in changes {
+        assert!(PROGRAM.contains(from), "{name}");
+        project.write(&PROGRAM.replace(from, to));
+        project.json(&["p.ftp", "--store", name], 0);
+        let same = project.files(&format!("{name}/objects")) == project.files("plain/objects");
+        assert!(same, "`{name}` changes what is stored");
+    }
 }
 
 #[test]

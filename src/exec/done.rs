@@ -202,10 +202,6 @@ pub(super) fn document_of(
     done: &Done,
     unmade: Option<Digest>,
 ) -> Result<Result<Document, KeyError>, StepError> {
-    let externals = match node.step.externals(session.probe) {
-        Ok(externals) => externals,
-        Err(missing) => return Ok(Err(KeyError::Missing(missing))),
-    };
     // Looking up a derived output can fail: that failure is not a missing input.
     let failed: RefCell<Option<StepError>> = RefCell::new(None);
     let carried = |port: &PortRef| match done.carried(port) {
@@ -217,7 +213,7 @@ pub(super) fn document_of(
     };
     let digest = |path: &Path| -> io::Result<Digest> { session.files.digest(path) };
     let document =
-        key::document(node, &session.class.device, session.quick, &externals, &carried, &digest);
+        key::document(node, &session.class.device, session.quick, session.probe, &carried, &digest);
     match failed.into_inner() {
         Some(error) => Err(error),
         None => Ok(document),

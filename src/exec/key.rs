@@ -1,14 +1,17 @@
 //! The key of a step: a digest over everything that its result depends on, and the document that
 //! says what that is, part by part, so that two keys can be compared.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Hasher};
+use crate::data::{DataError, Header, ReadOptions};
 use crate::plan::Node;
 use crate::schema::{Bound, PortRef, Type};
-use crate::step::{Missing, Quick};
+use crate::step::{Missing, Place, Probe, Quick};
 
 /// What a key was computed from. Stored beside the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct Document {
     /// In the order of the declaration, parts of a value behind it.
     pub arguments: Vec<Argument>,
     pub externals: Vec<External>,
+    /// How many files each path or pattern stood for, in order: which file belongs to which.
+    #[serde(default)]
+    pub located: Vec<usize>,
 }
 
 /// One part of an argument: a leaf, or the form of a list, a map or a variant.
@@ -62,6 +68,10 @@ impl Document {
         hasher.number(self.externals.len() as u64);
         for external in &self.externals {
             hasher.text(&external.name).digest(&external.digest);
+        }
+        hasher.number(self.located.len() as u64);
+        for count in &self.located {
+            hasher.number(*count as u64);
         }
         hasher.finish()
     }
@@ -150,6 +160,10 @@ impl Document {
                 file(&was.name, "is no longer read");
             }
         }
+        if self.located != older.located && found.is_empty() {
+            let text = "files belong to other arguments than before".to_string();
+            found.push(Difference { path: String::new(), text, input: false });
+        }
         found
     }
 }
@@ -179,9 +193,9 @@ pub fn document(
     node: &Node,
     device: &str,
     quick: Option<Quick>,
-    externals: &[PathBuf],
+    probe: &dyn Probe,
     carried: &dyn Fn(&PortRef) -> Option<Digest>,
-    external: &dyn Fn(&std::path::Path) -> std::io::Result<Digest>,
+    external: &dyn Fn(&Path) -> std::io::Result<Digest>,
 ) -> Result<Document, KeyError> {
     let mut arguments = Vec::new();
     for param in node.kind.params.iter().filter(|param| param.identity) {
@@ -198,6 +212,8 @@ pub fn document(
         let digest = Digest::of(value.as_bytes());
         arguments.push(Argument { path: path.to_string(), value, digest, input: false });
     }
+    let recorder = Recorder { probe, located: RefCell::default() };
+    let externals = node.step.externals(&recorder).map_err(KeyError::Missing)?;
     let externals = externals
         .iter()
         .map(|path| {
@@ -218,7 +234,36 @@ pub fn document(
         quick: quick.map(|quick| (quick.rows, quick.updates)),
         arguments,
         externals,
+        located: recorder.located.into_inner(),
     })
+}
+
+/// Notes how many files each question about files was answered with.
+struct Recorder<'a> {
+    probe: &'a dyn Probe,
+    located: RefCell<Vec<usize>>,
+}
+
+impl Probe for Recorder<'_> {
+    fn locate(&self, path: &str, place: Place) -> Result<Vec<PathBuf>, Missing> {
+        let found = self.probe.locate(path, place)?;
+        self.located.borrow_mut().push(found.len());
+        Ok(found)
+    }
+
+    fn header(&self, path: &Path, options: &ReadOptions) -> Result<Arc<Header>, DataError> {
+        self.probe.header(path, options)
+    }
+
+    fn snapshot(
+        &self,
+        repo: &str,
+        revision: &str,
+        token: Option<&str>,
+        weights: bool,
+    ) -> Result<PathBuf, Missing> {
+        self.probe.snapshot(repo, revision, token, weights)
+    }
 }
 
 /// Adds a value and its parts. Parts that are declared to be no part of the identity are left out.
@@ -384,6 +429,7 @@ mod tests {
             quick: None,
             arguments: arguments.into_iter().map(argument).collect(),
             externals: vec![External { name: "a.csv".into(), digest: Digest::of(b"a") }],
+            located: vec![1],
         }
     }
 
@@ -405,6 +451,10 @@ mod tests {
         read.externals[0].digest = Digest::of(b"b");
         assert_ne!(read.key(), old.key());
         assert_eq!(read.differences(&old)[0].text, "the file `a.csv` has another content");
+        // Two patterns of one file each are not one pattern of two.
+        let other = Document { located: vec![1, 0], ..old.clone() };
+        assert_ne!(other.key(), old.key());
+        assert_eq!(other.differences(&old).len(), 1);
         let quick = Document { quick: Some((200, 10)), ..old.clone() };
         assert_ne!(quick.key(), old.key());
         assert_eq!(quick.differences(&old).len(), 1);

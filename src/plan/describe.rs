@@ -83,7 +83,7 @@ fn row(param: &ParamDecl) -> String {
         Some(Bound::None) => String::new(),
         Some(value) => format!("`{value}`"),
     };
-    let identity = if param.identity { "" } else { " Changing it computes nothing anew." };
+    let identity = if param.identity { "" } else { " Not part of a result's key." };
     // A bar would end the cell.
     let cell = |text: String| text.replace('|', "\\|");
     format!(

@@ -21,7 +21,7 @@ params! {
     pub struct Files {
         /// A path, a pattern such as `data/*.csv`, or a list of them. Sought beside the program,
         /// then in `paths.data` of `ftrun.toml` and in `FTRUN_DATA`.
-        path: OneOrMany<String>, main;
+        path: OneOrMany<String>, free, main;
     }
 }
 
@@ -29,7 +29,7 @@ params! {
     /// Names of labels from a file.
     pub struct LabelFile {
         /// Line k, counted from 0, names label k.
-        path: String, main;
+        path: String, free, main;
     }
 }
 

@@ -25,7 +25,7 @@ params! {
     pub struct Folder {
         /// Its path. Sought beside the program, then in `paths.models` of `ftrun.toml` and in
         /// `FTRUN_MODELS`.
-        path: String, main;
+        path: String, free, main;
     }
 }
 
@@ -53,7 +53,7 @@ params! {
     /// A config without weights: every tensor is drawn by the first `train`.
     pub struct FromConfig {
         /// The path of a `config.json`.
-        path: String, main;
+        path: String, free, main;
     }
 }
 
