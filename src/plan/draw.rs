@@ -12,7 +12,7 @@ pub fn text(graph: &Graph) -> String {
     let (wide, wider) = (names.max().unwrap_or(0), kinds.max().unwrap_or(0));
     let mut text = String::new();
     for node in ordered(graph) {
-        let inputs: Vec<String> = edges(node).into_iter().map(|edge| edge.from_label()).collect();
+        let inputs: Vec<String> = edges(node).into_iter().map(|edge| edge.label()).collect();
         let arrow =
             if inputs.is_empty() { String::new() } else { format!("  ← {}", inputs.join(", ")) };
         let line = format!("{:wider$}  {:wide$}{arrow}", node.kind.name, node.name);
@@ -128,7 +128,7 @@ struct Edge {
 }
 
 impl Edge {
-    fn from_label(&self) -> String {
+    fn label(&self) -> String {
         format!("{}.{}", self.from, self.what)
     }
 }

@@ -50,7 +50,6 @@ pub fn parse(source: SourceId, text: &str) -> (Ast, Vec<Diag>) {
 }
 
 /// Reads one value: `--set name=value`, a scalar of a parameter file.
-#[expect(clippy::result_large_err, reason = "a diagnostic is made once and then shown")]
 pub fn parse_value(source: SourceId, text: &str) -> Result<Expr, Diag> {
     let draft = Draft::new(text, 0);
     let tokens = significant(&lex(text));

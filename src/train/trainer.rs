@@ -95,13 +95,12 @@ pub struct ValidationSet<'a> {
     pub labels: &'a [String],
 }
 
-/// Trains `parameters` in place. `declarations` are those of the network, in the order of the
-/// parameters. `resume`: the state of a stopped run with the same settings and data.
+/// Trains `parameters`, those of the network in their order, in place. `resume`: the state of a stopped run with the same settings and data.
 ///
 /// Fails where a loss or a gradient is not finite, naming the update and its rows.
+#[expect(clippy::too_many_arguments, reason = "what a run depends on, each by its name")]
 pub fn train(
     network: &Network,
-    declarations: &[Declaration],
     parameters: &Parameters,
     examples: &dyn Examples,
     validation: Option<ValidationSet<'_>>,
@@ -128,7 +127,7 @@ pub fn train(
         }
         None => State::new(parameters, buffers),
     };
-    let rates = layer_rates(declarations, settings.layer_decay);
+    let rates = layer_rates(&network.declarations(), settings.layer_decay);
     let started =
         Event::Started { updates: extent.total, first: state.update, rows: examples.rows() };
     control.event(&started);
