@@ -1,17 +1,15 @@
 //! An expression against a type: the value it stands for, or every mistake in it. What is said of a
-//! value of the wrong form is in `refine`; what references may mean is decided with the graph.
+//! value of the wrong form is in `refine`; arguments of steps and variants are in `arguments`,
+//! references in `reference`, expressions over columns in `columns`.
 
 use std::collections::BTreeMap;
 
 use super::names::{Declared, Name, Names, may_fit};
 use super::places::Written;
 use super::refine;
-use crate::base::{Code, Diag, Source, Span, Spanned, suggest};
-use crate::schema::{
-    Bound, ColumnExpr, Operator, ParamDecl, PortRef, PortType, Type, Unit, VariantDecl, VariantSet,
-};
-use crate::step::Kind;
-use crate::syntax::ast::{BinaryOperator, CallArg, Entry, Expr, ExprKind, Number, NumberValue};
+use crate::base::{Code, Diag, Source, Span};
+use crate::schema::{Bound, PortRef, PortType, Type, Unit};
+use crate::syntax::ast::{Entry, Expr, ExprKind, Number, NumberValue};
 
 /// Binds the arguments of one step. Collects mistakes, places and references on the way.
 pub struct Binder<'a> {
@@ -24,7 +22,7 @@ pub struct Binder<'a> {
     pub written: BTreeMap<String, Written>,
     pub uses: Vec<PortUse>,
     /// While the value of a parameter is bound: its words are variants, not names.
-    literal: bool,
+    pub(super) literal: bool,
     nothing: Names<'a>,
 }
 
@@ -56,11 +54,11 @@ impl At {
         Self { path: String::new(), subject: subject.into() }
     }
 
-    fn field(&self, name: &str) -> Self {
+    pub(super) fn field(&self, name: &str) -> Self {
         Self { path: format!("{}.{name}", self.path), subject: format!("`{name}`") }
     }
 
-    fn item(&self, index: usize) -> Self {
+    pub(super) fn item(&self, index: usize) -> Self {
         let owner = self.subject.strip_prefix("each of ").unwrap_or(&self.subject);
         Self { path: format!("{}.{index}", self.path), subject: format!("each of {owner}") }
     }
@@ -180,103 +178,25 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Every argument of a step or a variant, in the order of `params`, defaults filled in.
-    /// `missing` reports one that has to be given.
-    pub fn arguments(
-        &mut self,
-        owner: &str,
-        params: &[ParamDecl],
-        given: &[Given],
-        path: &dyn Fn(&str) -> At,
-        missing: &mut dyn FnMut(&mut Self, &ParamDecl),
-    ) -> Option<Vec<(String, Bound)>> {
-        let mut fine = true;
-        let mut values: BTreeMap<&str, Bound> = BTreeMap::new();
-        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
-        for argument in given {
-            let Some(decl) = params.iter().find(|decl| decl.name == argument.name.value) else {
-                self.unknown_argument(owner, argument, params, given);
-                fine = false;
-                continue;
-            };
-            if let Some(first) = seen.get(decl.name) {
-                let message = format!("`{}` of {owner} is given twice", decl.name);
-                self.diags.push(
-                    Diag::new(Code::E0203, argument.name.span, message)
-                        .here("the second one")
-                        .also(*first, "the first one")
-                        .help("one of them has to go"),
-                );
-                fine = false;
-                continue;
-            }
-            seen.insert(decl.name, argument.name.span);
-            match self.bind(argument.value, &decl.ty, &path(decl.name)) {
-                Some(value) => {
-                    values.insert(decl.name, value);
-                }
-                None => fine = false,
-            }
-        }
-        for decl in params {
-            if seen.contains_key(decl.name) {
-                continue;
-            }
-            match &decl.default {
-                Some(default) => {
-                    values.insert(decl.name, default.clone());
-                }
-                None => {
-                    missing(self, decl);
-                    fine = false;
-                }
-            }
-        }
-        if !fine {
-            return None;
-        }
-        params
-            .iter()
-            .map(|decl| values.remove(decl.name).map(|value| (decl.name.to_string(), value)))
-            .collect()
-    }
-
-    fn unknown_argument(
-        &mut self,
-        owner: &str,
-        argument: &Given,
-        params: &[ParamDecl],
-        given: &[Given],
-    ) {
-        let word = &argument.name.value;
-        let taken = |name: &str| given.iter().any(|other| other.name.value == name);
-        let message = format!("{owner} has no argument `{word}`");
-        let mut diag = Diag::new(Code::E0201, argument.name.span, message).here("unknown");
-        let names = params.iter().map(|decl| decl.name);
-        diag = match suggest::nearest(word, names.clone()) {
-            Some(near) => {
-                let diag = diag.help(format!("the nearest one is `{near}`"));
-                if taken(near) { diag } else { diag.fix(argument.name.span, near) }
-            }
-            None if params.is_empty() => diag.help(format!("{owner} has no arguments")),
-            None => diag.help(format!("its arguments are {}", suggest::list(names))),
-        };
-        self.diags.push(diag);
-    }
-
     /// The text of a place, for edits that wrap it.
     pub fn text(&self, span: Span) -> &'a str {
         let source = self.sources.get(span.source.0 as usize);
         source.and_then(|source| source.text.get(span.start..span.end)).unwrap_or("")
     }
 
-    fn refuse(&mut self, expr: &Expr, ty: &Type, at: &At) -> Option<Bound> {
+    pub(super) fn refuse(&mut self, expr: &Expr, ty: &Type, at: &At) -> Option<Bound> {
         let diag = refine::wrong_form(self, expr, ty, at);
         self.diags.push(diag);
         None
     }
 
-    fn out_of_range(&mut self, expr: &Expr, ty: &Type, at: &At, below: bool) -> Option<Bound> {
+    pub(super) fn out_of_range(
+        &mut self,
+        expr: &Expr,
+        ty: &Type,
+        at: &At,
+        below: bool,
+    ) -> Option<Bound> {
         let diag = refine::out_of_range(self.text(expr.span), expr, ty, &at.subject, below);
         self.diags.push(diag);
         None
@@ -334,7 +254,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Whether no key stands twice.
-    fn unique(&mut self, entries: &[Entry], at: &At) -> bool {
+    pub(super) fn unique(&mut self, entries: &[Entry], at: &At) -> bool {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         let mut unique = true;
         for entry in entries {
@@ -352,124 +272,6 @@ impl<'a> Binder<'a> {
             seen.entry(&entry.key.value).or_insert(entry.key.span);
         }
         unique
-    }
-
-    fn variant(
-        &mut self,
-        expr: &Expr,
-        name: &Spanned<String>,
-        args: &[CallArg],
-        set: &VariantSet,
-        at: &At,
-    ) -> Option<Bound> {
-        let Some(variant) = set.get(&name.value) else {
-            let diag = refine::unknown_variant(self, expr, name, set, at);
-            self.diags.push(diag);
-            return None;
-        };
-        let given = self.variant_arguments(variant, args)?;
-        let owner = format!("`{}`", variant.name);
-        let insert = match args.last() {
-            Some(last) => (last.value.span.after(), ", ", ""),
-            None if matches!(expr.kind, ExprKind::Call { .. }) => {
-                let end = expr.span.end.saturating_sub(1);
-                (Span { start: end, end, ..expr.span }, "", "")
-            }
-            None => (expr.span.after(), "(", ")"),
-        };
-        let values = self.arguments(
-            &owner,
-            &variant.params,
-            &given,
-            &|name| at.field(name),
-            &mut |binder, decl| {
-                let message = format!("{owner} lacks the argument `{}`", decl.name);
-                let mut diag = Diag::new(Code::E0202, name.span, message).here(format!(
-                    "needs `{}`: {}",
-                    decl.name,
-                    decl.ty.describe()
-                ));
-                match refine::example(&decl.ty, binder.names, binder.step) {
-                    Some(example) => {
-                        let (place, before, after) = insert;
-                        diag = diag.fix(place, format!("{before}{} = {example}{after}", decl.name));
-                    }
-                    None => {
-                        let form = refine::sketch(&decl.ty);
-                        diag = diag.help(format!(
-                            "for instance `{}({} = {form})`",
-                            variant.name, decl.name
-                        ));
-                    }
-                }
-                binder.diags.push(diag);
-            },
-        )?;
-        Some(Bound::Variant(variant.name.to_string(), values))
-    }
-
-    /// The arguments of a call under their names: the positional one is the main one.
-    fn variant_arguments<'e>(
-        &mut self,
-        variant: &VariantDecl,
-        args: &'e [CallArg],
-    ) -> Option<Vec<Given<'e>>> {
-        let main = variant.params.iter().find(|decl| decl.main);
-        let mut fine = true;
-        let mut given = Vec::new();
-        let mut positional: Option<Span> = None;
-        for arg in args {
-            if let Some(name) = &arg.name {
-                given.push(Given { name: name.clone(), value: &arg.value });
-                continue;
-            }
-            let place = arg.value.span;
-            let Some(decl) = main else {
-                let names = variant.params.iter().map(|decl| decl.name);
-                let message = format!("`{}` takes no value without a name", variant.name);
-                let mut diag = Diag::new(Code::E0208, place, message).here("for which argument?");
-                diag = match variant.params.as_slice() {
-                    [] => diag.help(format!("`{}` has no arguments", variant.name)),
-                    _ => diag.help(format!("its arguments are {}", suggest::list(names))),
-                };
-                let fits = variant.params.iter().find(|decl| {
-                    fits_form(&arg.value, &decl.ty, self.scope())
-                        && !args.iter().any(|other| {
-                            other.name.as_ref().is_some_and(|name| name.value == decl.name)
-                        })
-                });
-                if let (Some(decl), None) = (fits, positional) {
-                    let text = format!("{} = {}", decl.name, self.text(place));
-                    diag = diag.fix(place, text);
-                }
-                self.diags.push(diag);
-                positional.get_or_insert(place);
-                fine = false;
-                continue;
-            };
-            if let Some(first) = positional {
-                let message = format!("`{}` takes one value without a name", variant.name);
-                let mut diag = Diag::new(Code::E0208, place, message)
-                    .here("the second one")
-                    .also(first, format!("the value of `{}`", decl.name));
-                let takes_list = matches!(&decl.ty, Type::OneOf(types)
-                    if types.iter().any(|ty| matches!(ty, Type::List(_))));
-                diag = if takes_list && args.len() == 2 {
-                    let whole = first.to(place);
-                    diag.help("several values are a list")
-                        .fix(whole, format!("[{}]", self.text(whole)))
-                } else {
-                    diag.help("the other arguments are given by name")
-                };
-                self.diags.push(diag);
-                fine = false;
-                continue;
-            }
-            positional = Some(place);
-            let name = Spanned::new(decl.name.to_string(), place);
-            given.push(Given { name, value: &arg.value });
-        }
-        fine.then_some(given)
     }
 
     /// A parameter in the place of a value.
@@ -565,279 +367,6 @@ impl<'a> Binder<'a> {
         let Some(Name::Step { kind: Some(kind), .. }) = self.names.get(name) else { return false };
         kind.outputs.iter().any(|output| may_fit(output.ty, *wanted))
     }
-
-    fn use_port(&mut self, port: PortRef, wanted: PortType, span: Span, at: &At) {
-        self.uses.push(PortUse { port, wanted, span, subject: at.subject.clone() });
-    }
-
-    /// `{ train = parts.train, test = reviews.test }`
-    fn named_ports(
-        &mut self,
-        expr: &Expr,
-        entries: &[Entry],
-        wanted: PortType,
-        at: &At,
-    ) -> Option<Bound> {
-        let item = match wanted {
-            PortType::Tables => PortType::Table,
-            PortType::TokenSets => PortType::Tokens,
-            _ => return self.refuse(expr, &Type::Port(wanted), at),
-        };
-        let unique = self.unique(entries, at);
-        if entries.is_empty() {
-            let message = format!("{} is empty", at.subject);
-            self.diags.push(
-                Diag::new(Code::E0205, expr.span, message).here("nothing in it").help(format!(
-                    "{} takes {}",
-                    at.subject,
-                    wanted.describe()
-                )),
-            );
-            return None;
-        }
-        let ports: Vec<Option<(String, PortRef)>> = entries
-            .iter()
-            .map(|entry| {
-                match self.bind(&entry.value, &Type::Port(item), &at.field(&entry.key.value))? {
-                    Bound::Port(port) => Some((entry.key.value.clone(), port)),
-                    _ => None,
-                }
-            })
-            .collect();
-        let ports = ports.into_iter().collect::<Option<Vec<_>>>().filter(|_| unique)?;
-        Some(Bound::Port(PortRef::Named(ports)))
-    }
-
-    /// `step`, `step.output`, `step.field`, `step.output.field`
-    fn reference(
-        &mut self,
-        words: &[Spanned<String>],
-        wanted: PortType,
-        expr: &Expr,
-        at: &At,
-    ) -> Option<PortRef> {
-        let (first, rest) = words.split_first()?;
-        let names = self.names;
-        let kind = match names.get(&first.value).filter(|_| !self.literal) {
-            Some(Name::Step { kind, .. }) => (*kind)?,
-            Some(Name::Unread(_)) => return None,
-            Some(Name::Param(declared)) => {
-                let message = format!(
-                    "{} takes {}; `{}` is a parameter",
-                    at.subject,
-                    wanted.describe(),
-                    first.value
-                );
-                let declared = declared.param.name.span;
-                self.diags.push(
-                    Diag::new(Code::E0204, expr.span, message)
-                        .here("a parameter")
-                        .also(declared, "declared here")
-                        .help("what steps make is referred to by the name of the step"),
-                );
-                return None;
-            }
-            Some(Name::Secret(secret)) => {
-                let message = format!("{} is no argument for a secret", at.subject);
-                self.diags.push(
-                    Diag::new(Code::E0604, expr.span, message)
-                        .here("a secret")
-                        .also(secret.name.span, "declared here"),
-                );
-                return None;
-            }
-            None => {
-                let diag = refine::unknown_name(self.names, first, wanted, self.step);
-                self.diags.push(diag);
-                return None;
-            }
-        };
-        match resolve(&first.value, kind, rest, wanted) {
-            Ok(port) => Some(port),
-            Err(problem) => {
-                let diag = refine::wrong_reference(self, words, kind, wanted, problem, at);
-                self.diags.push(diag);
-                None
-            }
-        }
-    }
-
-    fn column_expr(&mut self, expr: &Expr, at: &At) -> Option<ColumnExpr> {
-        Some(match &expr.kind {
-            ExprKind::Column(name) => {
-                self.word_of_expression(at, name, expr.span);
-                ColumnExpr::Column(name.clone())
-            }
-            ExprKind::Bool(value) => ColumnExpr::Bool(*value),
-            ExprKind::String(text) => ColumnExpr::Text(text.clone()),
-            ExprKind::Number(number) => match number.value {
-                NumberValue::Int(value) => ColumnExpr::Int(value),
-                NumberValue::Float(value) => ColumnExpr::Float(value),
-            },
-            ExprKind::Share(share) => ColumnExpr::Float(share.fraction),
-            ExprKind::Not(inner) => ColumnExpr::Not(Box::new(self.column_expr(inner, at)?)),
-            ExprKind::Negate(inner) => ColumnExpr::Negate(Box::new(self.column_expr(inner, at)?)),
-            ExprKind::Binary { operator, left, right } => {
-                let (left, right) = (self.column_expr(left, at), self.column_expr(right, at));
-                ColumnExpr::Binary(lower(operator.value), Box::new(left?), Box::new(right?))
-            }
-            ExprKind::Call { name, args } => {
-                self.word_of_expression(at, &format!("{}()", name.value), name.span);
-                let mut values = Vec::new();
-                let mut fine = true;
-                for arg in args {
-                    if let Some(argument) = &arg.name {
-                        let message =
-                            format!("the function `{}` takes values without names", name.value);
-                        self.diags.push(
-                            Diag::new(Code::E0208, argument.span, message)
-                                .here("a name")
-                                .fix(argument.span.to(arg.value.span), self.text(arg.value.span)),
-                        );
-                        fine = false;
-                    } else if let Some(value) = self.column_expr(&arg.value, at) {
-                        values.push(value);
-                    } else {
-                        fine = false;
-                    }
-                }
-                if !fine {
-                    return None;
-                }
-                ColumnExpr::Call(name.value.clone(), values)
-            }
-            ExprKind::Path(words) => return self.word_in_expression(expr, words, at),
-            _ => {
-                let diag = refine::wrong_form(self, expr, &Type::ColumnExpr, at);
-                self.diags.push(diag);
-                return None;
-            }
-        })
-    }
-
-    /// Keeps where a column or a function stands first, for what is found wrong with it later.
-    fn word_of_expression(&mut self, at: &At, word: &str, span: Span) {
-        let path = format!("{}.{word}", at.path);
-        self.written.entry(path).or_insert(Written { at: span, origin: span });
-    }
-
-    /// A word between columns: a parameter with a plain value.
-    fn word_in_expression(
-        &mut self,
-        expr: &Expr,
-        words: &[Spanned<String>],
-        at: &At,
-    ) -> Option<ColumnExpr> {
-        if let [word] = words
-            && let Some(Name::Param(declared)) = self.names.get(&word.value)
-        {
-            let value = declared.value.as_ref()?;
-            return match &value.kind {
-                ExprKind::Bool(_)
-                | ExprKind::Number(_)
-                | ExprKind::String(_)
-                | ExprKind::Share(_) => self.column_expr(value, at),
-                _ => self.refuse(expr, &Type::Scalar, at).and(None),
-            };
-        }
-        let shown = self.text(expr.span);
-        let mut diag = Diag::new(Code::E0301, expr.span, format!("`{shown}` is no parameter"))
-            .here("neither a column nor a parameter")
-            .help("columns are written with a dot in front, texts between `\"`");
-        if let [word] = words {
-            diag = diag.fix(expr.span, format!(".{}", word.value));
-        }
-        self.diags.push(diag);
-        None
-    }
-}
-
-/// An argument as written, under the name of its declaration.
-pub struct Given<'e> {
-    pub name: Spanned<String>,
-    pub value: &'e Expr,
-}
-
-/// Why a reference to a step of a known kind means nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Problem {
-    /// No output and no field of the main output.
-    NoOutput { word: usize },
-    /// It is there, and is something else.
-    Other(Found),
-    /// Nothing that the step makes fits.
-    NothingFits,
-    /// These fit.
-    Several(Vec<&'static str>),
-    /// More words than an output and its field.
-    TooLong { word: usize },
-}
-
-/// What a reference leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    Port(PortType),
-    Number,
-}
-
-/// What the words behind the name of a step mean where `wanted` is expected.
-fn resolve(
-    step: &str,
-    kind: &'static Kind,
-    rest: &[Spanned<String>],
-    wanted: PortType,
-) -> Result<PortRef, Problem> {
-    let port = |output: &str, field: Option<&str>| PortRef::One {
-        step: step.to_string(),
-        output: output.to_string(),
-        field: field.map(str::to_string),
-    };
-    let main = kind.outputs.first().ok_or(Problem::NothingFits)?;
-    let (output, field, field_word) = match rest {
-        [] => {
-            if may_fit(main.ty, wanted) {
-                return Ok(port(main.name, None));
-            }
-            let fitting: Vec<&'static str> = kind
-                .outputs
-                .iter()
-                .filter(|output| may_fit(output.ty, wanted))
-                .map(|output| output.name)
-                .collect();
-            return match fitting.as_slice() {
-                [] => Err(Problem::NothingFits),
-                [one] => Ok(port(one, None)),
-                _ => Err(Problem::Several(fitting)),
-            };
-        }
-        [word] => match kind.output(&word.value) {
-            Some(output) => (output, None, 1),
-            None => (main, Some(word.value.as_str()), 1),
-        },
-        [word, field] => match kind.output(&word.value) {
-            Some(output) => (output, Some(field.value.as_str()), 2),
-            None => return Err(Problem::NoOutput { word: 1 }),
-        },
-        _ => return Err(Problem::TooLong { word: 3 }),
-    };
-    let found = match field {
-        None => Found::Port(output.ty),
-        Some(_) => field_of(output.ty).ok_or(Problem::NoOutput { word: field_word })?,
-    };
-    match found {
-        Found::Port(ty) if may_fit(ty, wanted) => Ok(port(output.name, field)),
-        other => Err(Problem::Other(other)),
-    }
-}
-
-/// What the fields of an output are.
-fn field_of(ty: PortType) -> Option<Found> {
-    Some(match ty {
-        PortType::Tables => Found::Port(PortType::Table),
-        PortType::TokenSets => Found::Port(PortType::Tokens),
-        PortType::Scores | PortType::Report => Found::Number,
-        _ => return None,
-    })
 }
 
 fn is_port(ty: &Type) -> bool {
@@ -904,22 +433,5 @@ pub fn fits_form(expr: &Expr, ty: &Type, names: &Names) -> bool {
             Type::ColumnExpr,
         ) => true,
         _ => false,
-    }
-}
-
-fn lower(operator: BinaryOperator) -> Operator {
-    match operator {
-        BinaryOperator::Or => Operator::Or,
-        BinaryOperator::And => Operator::And,
-        BinaryOperator::Equal => Operator::Equal,
-        BinaryOperator::NotEqual => Operator::NotEqual,
-        BinaryOperator::Less => Operator::Less,
-        BinaryOperator::LessEqual => Operator::LessOrEqual,
-        BinaryOperator::Greater => Operator::Greater,
-        BinaryOperator::GreaterEqual => Operator::GreaterOrEqual,
-        BinaryOperator::Add => Operator::Add,
-        BinaryOperator::Subtract => Operator::Subtract,
-        BinaryOperator::Multiply => Operator::Multiply,
-        BinaryOperator::Divide => Operator::Divide,
     }
 }

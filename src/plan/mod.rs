@@ -2,19 +2,24 @@
 //! all mistakes in one pass, nothing run, nothing read. How a graph is drawn is in `draw`, how the
 //! declarations of steps become documentation in `describe`.
 
+mod arguments;
 mod bind;
 mod check;
+mod columns;
 pub mod describe;
 pub mod draw;
 mod graph;
 mod names;
 mod outside;
+mod params;
 mod places;
+mod reference;
 mod refine;
 mod shapes;
 #[cfg(test)]
 mod tests;
 mod yaml;
 
-pub use check::{Bindings, Checked, SEED, check};
+pub use check::{Bindings, Checked, check};
 pub use graph::{Graph, Node, Parameter, UnknownStep};
+pub use params::SEED;

@@ -280,10 +280,7 @@ impl Applying<'_, '_> {
         owner: &Spanned<String>,
     ) -> Option<Expr> {
         let Some((name, rest)) = path.split_first() else { return self.value(value, Some(ty)) };
-        let before = match before {
-            Some(expr) => Some(self.behind_parameter(expr, ty)),
-            None => None,
-        };
+        let before = before.map(|expr| self.behind_parameter(expr, ty));
         // What the argument is now, as far as it has parts.
         let (word, mut args, span) = match before {
             Some(Expr { kind: ExprKind::Path(words), span }) if words.len() == 1 => {
@@ -446,7 +443,7 @@ impl Applying<'_, '_> {
 /// What a bare word would be for a parameter.
 fn hint(param: &Param) -> Option<Type> {
     match (&param.type_name, &param.within) {
-        (Some(name), _) => super::check::param_type(&name.value),
+        (Some(name), _) => super::params::param_type(&name.value),
         (None, Some(Expr { kind: ExprKind::List(items), .. })) => {
             items.iter().all(|item| matches!(item.kind, ExprKind::String(_))).then_some(Type::Text)
         }

@@ -1,7 +1,8 @@
 //! What is said of a value that does not fit, and the edit that most likely repairs it.
 
-use super::bind::{At, Binder, Found, Problem, fits_form};
+use super::bind::{At, Binder, fits_form};
 use super::names::{Name, Names, may_fit};
+use super::reference::{Found, Problem};
 use crate::base::{Code, Diag, Span, Spanned, suggest};
 use crate::schema::{Bound, PortType, Type, Unit, VariantSet};
 use crate::step::Kind;
