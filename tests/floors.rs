@@ -84,8 +84,12 @@ fn a_module_names_only_modules_on_lower_floors() {
 #[test]
 fn only_one_module_names_pest_and_petgraph_and_polars() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let owners =
-        [("Rule::", "syntax"), ("petgraph::", "plan"), ("polars::", "data"), ("polars_io::", "data")];
+    let owners = [
+        ("Rule::", "syntax"),
+        ("petgraph::", "plan"),
+        ("polars::", "data"),
+        ("polars_io::", "data"),
+    ];
     for path in sources(&root) {
         let relative = path.strip_prefix(&root).expect("below src").display().to_string();
         let text = fs::read_to_string(&path).expect("a readable source");

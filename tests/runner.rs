@@ -132,13 +132,7 @@ impl Probe for Nothing {
     fn header(&self, path: &Path, _: &ReadOptions) -> Result<std::sync::Arc<Header>, DataError> {
         Err(DataError::new(ftrun::data::Fault::NotFound, "nothing is here").file(path))
     }
-    fn snapshot(
-        &self,
-        repo: &str,
-        _: &str,
-        _: Option<&str>,
-        _: bool,
-    ) -> Result<PathBuf, Missing> {
+    fn snapshot(&self, repo: &str, _: &str, _: Option<&str>, _: bool) -> Result<PathBuf, Missing> {
         Err(Missing { message: repo.to_string(), help: None })
     }
 }
