@@ -94,17 +94,8 @@ fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Setting
 }
 
 fn run(made: &Assembled, rows: &Rows, settings: &Settings) -> Trained {
-    let declarations = made.network.declarations();
-    let ending = train(
-        &made.network,
-        &declarations,
-        &made.parameters,
-        rows,
-        None,
-        settings,
-        None,
-        &mut Unattended,
-    );
+    let ending =
+        train(&made.network, &made.parameters, rows, None, settings, None, &mut Unattended);
     match ending.expect("a run") {
         Ending::Finished(trained) => trained,
         Ending::Stopped { .. } => panic!("nobody asked to stop"),
@@ -382,18 +373,8 @@ fn a_resumed_run_makes_the_bits_of_an_uninterrupted_one() {
     let set = ValidationSet { examples: &held_out, labels: &names };
     let settings = || Settings { keep: Keep::Best(Measure::Loss), ..settings(9, 8, 1) };
     let go = |made: &Assembled, resume: Option<State>, control: &mut dyn Control| {
-        let declarations = made.network.declarations();
-        train(
-            &made.network,
-            &declarations,
-            &made.parameters,
-            &rows,
-            Some(set),
-            &settings(),
-            resume,
-            control,
-        )
-        .expect("a run")
+        train(&made.network, &made.parameters, &rows, Some(set), &settings(), resume, control)
+            .expect("a run")
     };
     let whole = assembled(0.1);
     let Ending::Finished(uninterrupted) = go(&whole, None, &mut Unattended) else {
@@ -440,10 +421,8 @@ fn a_loss_that_is_no_number_stops_the_run_and_names_the_rows() {
     assert!(!others, "the test's rows share the token");
     all[0][id * 32] = f32::NAN;
     values::restore(&made.parameters, &all).expect("restored");
-    let declarations = made.network.declarations();
     let error = train(
         &made.network,
-        &declarations,
         &made.parameters,
         &rows,
         None,

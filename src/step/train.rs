@@ -272,16 +272,8 @@ impl Step for Train {
         let path = cx.scratch.join("checkpoint");
         let resume = control::resume(&path, cx)?;
         let mut control = Bridge { cx, path, stop: None };
-        let ending = trainer::train(
-            network,
-            &network.declarations(),
-            parameters,
-            &examples,
-            set,
-            &settings,
-            resume,
-            &mut control,
-        );
+        let ending =
+            trainer::train(network, parameters, &examples, set, &settings, resume, &mut control);
         let stop = control.stop;
         let trained = match ending? {
             Ending::Finished(trained) => trained,

@@ -95,10 +95,10 @@ pub struct ValidationSet<'a> {
     pub labels: &'a [String],
 }
 
-/// Trains `parameters`, those of the network in their order, in place. `resume`: the state of a stopped run with the same settings and data.
+/// Trains `parameters`, those of the network in their order, in place. `resume`: the state of a
+/// stopped run with the same settings and data.
 ///
 /// Fails where a loss or a gradient is not finite, naming the update and its rows.
-#[expect(clippy::too_many_arguments, reason = "what a run depends on, each by its name")]
 pub fn train(
     network: &Network,
     parameters: &Parameters,
