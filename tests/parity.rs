@@ -45,6 +45,8 @@ fn parity() {
         .collect();
     cases.sort();
     let mut failed = Vec::new();
+    // The harness may have begun a line.
+    println!();
     for case in &cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match check(case) {

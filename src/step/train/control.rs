@@ -63,7 +63,9 @@ impl trainer::Control for Bridge<'_, '_> {
             }
             Inner::Validating { .. } => return,
             Inner::Validated { update, epoch, loss, score } => {
-                let score = score.map(|score| format!(", {score:.4}")).unwrap_or_default();
+                // What is watched may be the loss itself.
+                let score = score.filter(|score| score != loss);
+                let score = score.map(|score| format!(", watched {score:.4}")).unwrap_or_default();
                 Event::Note {
                     message: format!(
                         "update {update} (epoch {epoch:.2}): validation loss {loss:.4}{score}"
