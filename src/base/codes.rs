@@ -100,6 +100,7 @@ codes! {
     // W: warnings. Nothing is refused.
     W0101 "an unused step" "Nothing refers to this step, and it neither shows nor saves anything by itself. It still runs."
     W0102 "an unused parameter or secret" "Nothing in the file refers to it, so setting it changes nothing."
+    W0103 "rows in more than one table" "One file is part of two tables, so rows of training may also be rows that are measured on, and the figures are too good. Rows that are equal in different files are found when the data are read, and told then.\n\n```\nsource = { train = files(\"train.csv\"), test = files(\"test.csv\") }      # not train.csv again\n```"
 }
 
 impl Code {

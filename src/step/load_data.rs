@@ -1,5 +1,6 @@
 //! `load-data`: files to tables. Reading is in `data::read`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::check::{CheckCx, Missing, Place, Probe};
@@ -324,6 +325,8 @@ impl Step for LoadData {
         }
         let mut tables = Vec::new();
         let mut reported: Vec<(Code, String)> = Vec::new();
+        // Of every file, the first table that has it and where that is written.
+        let mut readers: BTreeMap<PathBuf, (String, String)> = BTreeMap::new();
         for (name, argument, patterns) in self.sources() {
             let mut shape: Option<Seen> = None;
             for (at, pattern) in patterns.iter().enumerate() {
@@ -337,6 +340,21 @@ impl Step for LoadData {
                     }
                 };
                 for file in files {
+                    let first = readers
+                        .entry(file.path.clone())
+                        .or_insert_with(|| (name.clone(), path.clone()));
+                    if first.0 != name {
+                        let message = format!(
+                            "the tables `{}` and `{name}` both have the rows of {}",
+                            first.0, file.name
+                        );
+                        let diag = cx
+                            .diag(Code::W0103, &path, message)
+                            .here("the same file")
+                            .also(cx.places.at(&first.1), format!("it is part of `{}`", first.0))
+                            .help("what is measured on rows seen in training is too good");
+                        cx.push(diag);
+                    }
                     match cx.probe.header(&file.path, &options) {
                         Ok(header) => {
                             let labels = header.labels.labels.clone();
