@@ -1,6 +1,7 @@
 //! Running a graph: in order, a key per step, a hit or the step's work, early cutoff by content,
 //! and what `save` makes put in its place. Nothing is printed here: a [`Sink`] is told.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -321,6 +322,9 @@ fn work(
         let Some((name, value)) = values.iter().find(|(name, _)| *name == declared.name) else {
             continue;
         };
+        if follows(node, name, &values) {
+            continue;
+        }
         let output = session.store.put(name, value)?;
         let kept = codec::parts(value).into_iter().zip(&output.parts);
         for ((_, value), part) in kept.filter(|((_, value), _)| value.ty() != PortType::Folder) {
@@ -334,6 +338,20 @@ fn work(
         return Err(StepError::internal(format!("`{}` made no `{}`", node.kind.name, main.name)));
     }
     Ok(Record { key, document, outputs, class: session.class.to_string(), warnings })
+}
+
+/// Whether an output follows from the others and arguments outside the key: it is computed whenever
+/// it is asked for, and not kept.
+fn follows(node: &Node, output: &str, values: &[(&'static str, Value)]) -> bool {
+    let needs_itself = Cell::new(false);
+    let stored = |other: &str| {
+        needs_itself.set(needs_itself.get() || other == output);
+        let found = values.iter().find(|(name, _)| *name == other);
+        found
+            .map(|(_, value)| value.clone())
+            .ok_or_else(|| StepError::internal(format!("`{}` made no `{other}`", node.name)))
+    };
+    matches!(node.step.derive(output, &stored), Ok(Some(_))) && !needs_itself.get()
 }
 
 fn of_key(error: KeyError) -> StepError {
