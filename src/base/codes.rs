@@ -69,13 +69,6 @@ codes! {
     E0305 "steps that wait for each other" "A step can run only when all it refers to is done, so references must not lead back to where they came from. The message shows the whole circle."
     E0306 "two steps write to one place" "Each `to` belongs to one step; otherwise the result would depend on which of them came last.\n\n```\nsave small { model = first,  to = \"out/small\" }\nsave large { model = second, to = \"out/large\" }\n```"
 
-    // E06: values from outside the program.
-    E0601 "a key that names nothing" "`--set` and the file of `--params` take the names of parameters, `seed`, and paths to arguments: the name of a step, then the argument, then arguments of its variant.\n\n```\nftrun sst2.ftp --set learning_rate=3e-5 --set tuned.batch=16 --set tuned.optimizer.weight_decay=0.1\n```"
-    E0602 "a value is given twice from outside" "One source gives a value once. Between sources, `--set` wins over `--params`, and both over the program.\n\n```\nftrun sst2.ftp --params base.yaml --set seed=3\n```"
-    E0603 "an assignment or a parameter file cannot be read" "`--set` has the form `NAME=VALUE`; values are written as in a program, and text needs no quotation marks. A parameter file is a YAML map of names to values.\n\n```yaml\nlearning_rate: 3e-5\ntraining: 3 epochs\ntuned:\n  batch: 16\n```"
-    E0604 "a secret in the wrong place" "A secret is read from the environment and accepted by arguments for credentials alone, so that it cannot get into results, keys or records. Nothing else is accepted by them.\n\n```\nsecret token = env(\"HF_TOKEN\")\nload-model encoder { source = hub(\"owner/private\", token = token), head = sequence_classification }\n```"
-    E0605 "a parameter without a value" "A parameter without a default gets its value from `--set` or `--params`.\n\n```\nparam rate: float            # ftrun file.ftp --set rate=1e-4\nparam rate: float = 1e-4     # has one of its own\n```"
-
     // E04: data files, columns, labels.
     E0401 "a data file that is not there" "A path is sought beside the program, then in `paths.data` of `ftrun.toml` and in the folder named by `FTRUN_DATA`. A pattern such as `files(\"data/*.csv\")` has to match at least one file; folders are not read as such.\n\n```\nsource = files(\"data/train.tsv\")\n```"
     E0402 "a data file that cannot be read" "The format follows from the extension (also under `.gz`), or from `format = …`. Text is UTF-8, with or without a byte order mark, or Latin-1 with `encoding = latin1`. A header names each column once; a file without a header is read with `header = false` and columns by number. Parquet and Arrow files must be whole.\n\n```\nload-data spam {\n  source  = files(\"SMSSpamCollection\")\n  format  = tsv\n  columns = { label = 0, text = 1 }\n}\n```"
@@ -93,6 +86,14 @@ codes! {
     E0505 "tokens that the model cannot read" "A model reads tokens of its own tokenizer, no longer than its positions.\n\n```\ntokenize tokens { data = reviews, tokenizer = encoder, max_length = 512 }\ntrain tuned { model = encoder, data = tokens.train }\n```"
     E0506 "a metric that does not fit the predictions" "Metrics score one class a row (`accuracy`), several labels a row (`subset_accuracy`) or one number a row (`pearson`); the head of the model decides which of these predictions are. A metric also needs the true labels: `eval` keeps them, `predict` has none."
     E0507 "a tokenizer that does not fit" "A tokenizer is read from `tokenizer.json`, or from the `vocab.txt` of a BERT, beside the model. `max_length` counts the special tokens, so it has to leave room for the text itself; a model reads only tokens of its own tokenizer.\n\n```\ntokenize tokens { data = reviews, tokenizer = encoder, max_length = 128 }\n```"
+
+    // E06: values from outside the program.
+    E0601 "a key that names nothing" "`--set` and the file of `--params` take the names of parameters, `seed`, and paths to arguments: the name of a step, then the argument, then arguments of its variant.\n\n```\nftrun sst2.ftp --set learning_rate=3e-5 --set tuned.batch=16 --set tuned.optimizer.weight_decay=0.1\n```"
+    E0602 "a value is given twice from outside" "One source gives a value once. Between sources, `--set` wins over `--params`, and both over the program.\n\n```\nftrun sst2.ftp --params base.yaml --set seed=3\n```"
+    E0603 "an assignment or a parameter file cannot be read" "`--set` has the form `NAME=VALUE`; values are written as in a program, and text needs no quotation marks. A parameter file is a YAML map of names to values.\n\n```yaml\nlearning_rate: 3e-5\ntraining: 3 epochs\ntuned:\n  batch: 16\n```"
+    E0604 "a secret in the wrong place" "A secret is read from the environment and accepted by arguments for credentials alone, so that it cannot get into results, keys or records. Nothing else is accepted by them.\n\n```\nsecret token = env(\"HF_TOKEN\")\nload-model encoder { source = hub(\"owner/private\", token = token), head = sequence_classification }\n```"
+    E0605 "a parameter without a value" "A parameter without a default gets its value from `--set` or `--params`.\n\n```\nparam rate: float            # ftrun file.ftp --set rate=1e-4\nparam rate: float = 1e-4     # has one of its own\n```"
+
     // E07: while running.
     E0701 "a step failed" "A step that passed every check could not be done: a row that cannot be read, a loss that is not a number, a full disk. The message names the file and line, or the update and its rows. What was finished before is stored; running the same command again starts there."
     E0799 "a fault of ftrun" "Something that the checks should have excluded has happened. The input is not to blame; a report with the program and the message helps."
