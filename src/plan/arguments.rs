@@ -101,7 +101,13 @@ impl<'a> Binder<'a> {
                 if taken(near) { diag } else { diag.fix(argument.name.span, near) }
             }
             None if params.is_empty() => diag.help(format!("{owner} has no arguments")),
-            None => diag.help(format!("its arguments are {}", suggest::list(names))),
+            None => match one_level_down(word, params) {
+                // `learning_rate` is looked for in `train`, and is the optimizer's.
+                Some((decl, variant, inner)) => diag.help(format!(
+                    "`{inner}` is an argument of `{variant}`: `{decl} = {variant}({inner} = …)`"
+                )),
+                None => diag.help(format!("its arguments are {}", suggest::list(names))),
+            },
         };
         self.diags.push(diag);
         near
@@ -224,4 +230,29 @@ impl<'a> Binder<'a> {
         }
         fine.then_some(given)
     }
+}
+
+/// The argument of a variant that a word may mean: argument, variant, and the variant's argument.
+fn one_level_down(
+    word: &str,
+    params: &[ParamDecl],
+) -> Option<(&'static str, &'static str, &'static str)> {
+    fn sets(ty: &Type) -> Vec<&VariantSet> {
+        match ty {
+            Type::Variant(set) => vec![set],
+            Type::List(inner) => sets(inner),
+            Type::OneOf(types) => types.iter().flat_map(sets).collect(),
+            _ => Vec::new(),
+        }
+    }
+    let all: Vec<_> = params
+        .iter()
+        .flat_map(|decl| sets(&decl.ty).into_iter().map(move |set| (decl.name, set)))
+        .flat_map(|(name, set)| set.variants.iter().map(move |variant| (name, variant)))
+        .flat_map(|(name, variant)| {
+            variant.params.iter().map(move |inner| (name, variant.name, inner.name))
+        })
+        .collect();
+    let near = suggest::nearest(word, all.iter().map(|(_, _, inner)| *inner))?;
+    all.iter().copied().find(|(_, _, inner)| *inner == near)
 }
