@@ -9,7 +9,7 @@ use super::run::{diag_of, refuse};
 use super::session::{Opened, Refusal, WorkArgs, set_threads};
 use crate::base::Severity;
 use crate::exec::manifest::Manifest;
-use crate::exec::{Planned, Prospect, Store, prospect};
+use crate::exec::{Planned, Prospect, Session, Store, prospect};
 use crate::report;
 
 #[derive(Debug, Args)]
@@ -42,8 +42,7 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
     };
     let program =
         args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let rows: Vec<Row> =
-        planned.iter().map(|step| Row::of(step, &store, &program, &session.force)).collect();
+    let rows: Vec<Row> = planned.iter().map(|step| Row::of(step, &session, &program)).collect();
     if console.json {
         console.object(&json!({
             "schema": 1,
@@ -113,14 +112,10 @@ struct Row {
 }
 
 impl Row {
-    fn of(
-        step: &Planned,
-        store: &Store,
-        program: &str,
-        force: &std::collections::BTreeSet<String>,
-    ) -> Self {
-        let last = Manifest::latest_with(store, program, &step.name);
-        let ran = Manifest::latest_run(store, program, &step.name);
+    fn of(step: &Planned, session: &Session, program: &str) -> Self {
+        let (store, quick) = (session.store, session.quick.is_some());
+        let last = Manifest::latest_with(store, program, quick, &step.name);
+        let ran = Manifest::latest_run(store, program, quick, &step.name);
         let reason = match step.prospect {
             Prospect::Hit => {
                 let other = crate::exec::Class::here().to_string();
@@ -135,7 +130,7 @@ impl Row {
             ),
             Prospect::Run => match (&step.trouble, last) {
                 (Some(trouble), _) => trouble.clone(),
-                _ if force.contains(&step.name) => "forced".to_string(),
+                _ if session.force.contains(&step.name) => "forced".to_string(),
                 (None, None) => "has not run yet".to_string(),
                 (None, Some((_, earlier))) => reason(step, store, earlier.key),
             },

@@ -48,7 +48,7 @@ pub fn run(args: &WhyArgs, console: &Console) -> Exit {
     };
     let program =
         args.work.program.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let last = Manifest::latest_with(&store, &program, name);
+    let last = Manifest::latest_with(&store, &program, args.work.quick, name);
     let earlier = last.as_ref().and_then(|(_, step)| step.key).and_then(|key| store.document(key));
     let differences: Vec<Difference> = match (&step.document, &earlier) {
         (Some(document), Some(earlier)) => document

@@ -237,26 +237,33 @@ impl Manifest {
         ids
     }
 
-    /// The latest run in which a step of this name and program had a key.
-    pub fn latest_with(store: &Store, program: &str, step: &str) -> Option<(Manifest, Step)> {
-        Self::latest(store, program, &|one| one.name == step && one.key.is_some())
+    /// The latest run in which a step of this name and program had a key. A quick run is compared
+    /// with quick ones alone.
+    pub fn latest_with(
+        store: &Store,
+        program: &str,
+        quick: bool,
+        step: &str,
+    ) -> Option<(Manifest, Step)> {
+        Self::latest(store, program, quick, &|one| one.name == step && one.key.is_some())
     }
 
     /// The step as it was when it last ran, for its time and memory.
-    pub fn latest_run(store: &Store, program: &str, step: &str) -> Option<Step> {
-        Self::latest(store, program, &|one| one.name == step && one.status == "run")
-            .map(|found| found.1)
+    pub fn latest_run(store: &Store, program: &str, quick: bool, step: &str) -> Option<Step> {
+        let ran = |one: &Step| one.name == step && one.status == "run";
+        Self::latest(store, program, quick, &ran).map(|(_, step)| step)
     }
 
     fn latest(
         store: &Store,
         program: &str,
+        quick: bool,
         wanted: &dyn Fn(&Step) -> bool,
     ) -> Option<(Manifest, Step)> {
         // Far back nothing is worth comparing with.
         Manifest::ids(store).into_iter().rev().take(50).find_map(|id| {
             let manifest = Manifest::read(store, &id).ok()?;
-            if manifest.program.file != program {
+            if manifest.program.file != program || manifest.program.quick != quick {
                 return None;
             }
             let found = manifest.steps.iter().find(|one| wanted(one))?.clone();

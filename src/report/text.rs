@@ -3,10 +3,10 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 
-/// A grid with a head. Columns whose names stand in `right` are aligned at their right edge.
+/// A grid with a head, as wide as the terminal where there is one. Columns whose names stand in `right` are aligned at their right edge.
 pub fn grid(head: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     // Lines between rows say nothing.
     for line in [
         TableComponent::HorizontalLines,
