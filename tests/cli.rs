@@ -296,18 +296,11 @@ fn a_damaged_store_is_a_miss_that_is_reported() {
     let objects = project.files(".ftrun/objects");
     let largest = objects.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap().0.clone();
     let path = project.path(".ftrun/objects").join(&largest);
-    let damages: [&dyn Fn(&[u8]) -> Vec<u8>; 3] = [
-        &|bytes| {
-            let mut bytes = bytes.to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            bytes
-        },
-        &|bytes| bytes[..bytes.len() / 3].to_vec(),
-        &|_| Vec::new(),
-    ];
-    for damage in damages {
-        fs::write(&path, damage(&objects[&largest])).unwrap();
+    let whole = &objects[&largest];
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [flipped, whole[..whole.len() / 3].to_vec(), Vec::new()] {
+        fs::write(&path, damaged).unwrap();
         let run = project.json(&["p.ftp"], 0);
         assert!(!ran(&run).is_empty());
         let warnings = run["warnings"].to_string();

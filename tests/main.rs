@@ -10,3 +10,4 @@ mod rows;
 mod runner;
 mod training;
 mod transformers;
+mod versions;

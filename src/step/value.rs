@@ -27,7 +27,8 @@ pub enum Value {
     Scores(Arc<Scores>),
     Log(Arc<Table>),
     Report(Arc<Report>),
-    /// Finished files in a folder.
+    /// Finished files: a folder, or one file. While running they lie in the step's scratch folder;
+    /// the store copies them.
     Folder(PathBuf),
 }
 
