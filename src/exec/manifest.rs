@@ -173,7 +173,9 @@ impl Identity {
     pub fn new(started: SystemTime, taken: &[String]) -> Self {
         let nonce = disk::nonce();
         let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let id = format!("{}-{}", compact_time(since.as_secs()), nonce.get(..6).unwrap_or(&nonce));
+        // With milliseconds: ids of one process after another sort as they began.
+        let (time, rest) = (compact_time(since.as_secs()), since.subsec_millis());
+        let id = format!("{time}-{rest:03}-{}", nonce.get(..6).unwrap_or(&nonce));
         let Digest(bytes) = Digest::of(id.as_bytes());
         let pick = |words: &[&'static str], byte: u8| {
             words.get(usize::from(byte) % words.len()).copied().unwrap_or("run")
