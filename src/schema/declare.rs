@@ -85,7 +85,7 @@ pub fn plain_name(name: &'static str) -> &'static str {
 
 /// Declares a struct of parameters: documentation, type, default, range, flags.
 ///
-/// ```ignore
+/// ```text
 /// params! {
 ///     /// Moving averages of the gradient and its square, decoupled decay.
 ///     pub struct AdamW {
@@ -170,7 +170,7 @@ pub fn argument<'a>(args: &'a Args, name: &str) -> Option<&'a Bound> {
 
 /// Declares a closed set of variants, each without arguments or with a `params!` struct.
 ///
-/// ```ignore
+/// ```text
 /// variants! {
 ///     /// what happens to rows that do not fit
 ///     pub enum Overflow {
