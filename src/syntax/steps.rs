@@ -38,6 +38,9 @@ impl Reader<'_> {
         };
         self.mute(repaired);
         let Some(mut step) = read else {
+            if self.diags.len() == before {
+                self.unreadable_kind(&draft);
+            }
             let name = significant(&lex(draft.text()));
             let name = name.get(hyphenated(&name, draft.text(), 0));
             let name = name.map(|name| draft.origin_range(&name.range()));
@@ -48,6 +51,20 @@ impl Reader<'_> {
         step.damaged |= guessed;
         step.insertion = insertion(self.text, &step, closed);
         self.ast.items.push(Item::Step(step));
+    }
+
+    /// Whatever a step is dropped for is said. What nothing else has said so far is that the kind
+    /// is no word of the language: `étrain tuned { … }`.
+    fn unreadable_kind(&mut self, draft: &Draft) {
+        let tokens = significant(&lex(draft.text()));
+        let last = hyphenated(&tokens, draft.text(), 0).saturating_sub(1);
+        let start = tokens.first().map_or(0, |token| token.start);
+        let end = tokens.get(last).map_or(start, |token| token.end).max(start);
+        let kind = draft.text().get(start..end).unwrap_or_default();
+        let message = format!("the step kind `{kind}` has letters that kinds cannot have");
+        let finding = Finding::new(Code::E0103, start..end, message)
+            .help("kinds are written with the letters a to z and hyphens, as in `load-data`");
+        self.diags.push(finding.diag(draft, self.source, None));
     }
 
     /// Drops what was said since on the lines that are muted, and forgets these.
