@@ -15,7 +15,7 @@
 
 pub mod ops;
 mod parallel;
-mod product;
+pub mod product;
 mod ragged;
 mod real;
 mod store;
@@ -26,6 +26,6 @@ pub use ops::activation::Activation;
 pub use ops::attention::{AttentionMask, AttentionSpec};
 pub use ops::dropout::{DropoutAt, TokenPlace};
 pub use ragged::Offsets;
-pub(crate) use real::Real;
+pub use real::Real;
 pub use store::{Parameter, Parameters};
 pub use weight::Weight;

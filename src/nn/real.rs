@@ -3,12 +3,11 @@
 
 use candle_core::{Result, WithDType, bail};
 
+use super::product::{self, Columns, Matrix, Onto};
 use super::weight::{Buffer, Gradient};
 
 /// An element of a tensor, with what the kernels need of it.
-pub(crate) trait Real:
-    WithDType + Copy + Default + std::ops::Neg<Output = Self> + std::iter::Sum
-{
+pub trait Real: WithDType + Copy + Default + std::ops::Neg<Output = Self> + std::iter::Sum {
     const ZERO: Self;
     const ONE: Self;
     const NEGATIVE_INFINITY: Self;
@@ -21,6 +20,19 @@ pub(crate) trait Real:
     fn greater(self, other: Self) -> Self;
 
     fn gradient(buffer: &mut Buffer) -> Result<&mut Gradient<Self>>;
+
+    /// `out = scale · left × right`, with what `onto` adds.
+    ///
+    /// # Safety
+    /// No other thread uses the elements of `out` meanwhile.
+    unsafe fn multiply(
+        out: &Columns<Self>,
+        left: Matrix<Self>,
+        right: Matrix<Self>,
+        scale: Self,
+        onto: Onto<Self>,
+        parallel: bool,
+    );
 }
 
 impl Real for f32 {
@@ -112,6 +124,18 @@ impl Real for f32 {
             Buffer::F64(_) => bail!("an f32 gradient for an f64 weight"),
         }
     }
+
+    unsafe fn multiply(
+        out: &Columns<Self>,
+        left: Matrix<Self>,
+        right: Matrix<Self>,
+        scale: Self,
+        onto: Onto<Self>,
+        parallel: bool,
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe { product::multiply_f32(out, left, right, scale, onto, parallel) };
+    }
 }
 
 impl Real for f64 {
@@ -148,6 +172,18 @@ impl Real for f64 {
             Buffer::F64(gradient) => Ok(gradient),
             Buffer::F32(_) => bail!("an f64 gradient for an f32 weight"),
         }
+    }
+
+    unsafe fn multiply(
+        out: &Columns<Self>,
+        left: Matrix<Self>,
+        right: Matrix<Self>,
+        scale: Self,
+        onto: Onto<Self>,
+        _parallel: bool,
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe { product::multiply_f64(out, left, right, scale, onto) };
     }
 }
 

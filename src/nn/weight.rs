@@ -22,12 +22,12 @@ struct Inner {
 }
 
 /// The gradient of one weight, summed since the last [`Weight::zero_grad`].
-pub(crate) enum Buffer {
+pub enum Buffer {
     F32(Gradient<f32>),
     F64(Gradient<f64>),
 }
 
-pub(crate) struct Gradient<T> {
+pub struct Gradient<T> {
     values: Vec<T>,
     state: State,
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::dropout::{DropoutAt, Dropper, Row};
 use super::tensor::{Slice, by_dtype, output, read};
 use crate::nn::parallel::written;
-use crate::nn::product::{Columns, Matrix, serial_product};
+use crate::nn::product::{Columns, Matrix, Onto, serial_product};
 use crate::nn::vector::{self, each, each_with, simd};
 use crate::nn::{Offsets, Real};
 
@@ -250,7 +250,7 @@ impl Attention {
                     let q = self.head(query, tile.head, start, block.len());
                     scores.resize(block.len() * tile.keys, T::ZERO);
                     let scale = T::of(self.spec.scale);
-                    serial_product(&mut scores, tile.keys, q, k.transposed(), scale, false);
+                    serial_product(&mut scores, q, k.transposed(), scale, Onto::Nothing);
                     // SAFETY: no other tile has these queries of this head.
                     let log_sums =
                         unsafe { log_sums.part(tile.head, 1, start, block.len()).row(0) };
@@ -266,7 +266,7 @@ impl Attention {
                     let scores = Matrix::new(&scores, block.len(), tile.keys);
                     let out = self.columns(&out, tile.head, start, block.len());
                     // SAFETY: no other tile writes to these rows and columns.
-                    unsafe { out.product(scores, v, T::ONE, false) };
+                    unsafe { out.product(scores, v, T::ONE, Onto::Nothing) };
                 }
             });
         });
@@ -329,8 +329,8 @@ impl Attention {
                             p.resize(count * tile.keys, T::ZERO);
                             ds.resize(count * tile.keys, T::ZERO);
                             factors.resize(tile.keys, T::ONE);
-                            serial_product(&mut p, tile.keys, q, k.transposed(), scale, false);
-                            serial_product(&mut ds, tile.keys, dy, v.transposed(), T::ONE, false);
+                            serial_product(&mut p, q, k.transposed(), scale, Onto::Nothing);
+                            serial_product(&mut ds, dy, v.transposed(), T::ONE, Onto::Nothing);
                             let log_sums = &log_sums[tile.head * rows + start..][..count];
                             simd(
                                 #[inline(always)]
@@ -355,13 +355,13 @@ impl Attention {
                             );
                             let p = Matrix::new(&p, count, tile.keys);
                             let ds = Matrix::new(&ds, count, tile.keys);
-                            let later = block.start > 0;
+                            let onto = Onto::sum(block.start == 0);
                             let dq = self.columns(&dq, tile.head, start, count);
                             // SAFETY: no other tile writes to these rows and columns.
                             unsafe {
-                                dv.product(p.transposed(), dy, T::ONE, later);
-                                dk.product(ds.transposed(), q, scale, later);
-                                dq.product(ds, k, scale, false);
+                                dv.product(p.transposed(), dy, T::ONE, onto);
+                                dk.product(ds.transposed(), q, scale, onto);
+                                dq.product(ds, k, scale, Onto::Nothing);
                             }
                         }
                     });

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::tensor::{Slice, anchor, by_dtype, output, read};
-use crate::nn::parallel::{for_rows, rows_per_piece, sum_rows, written};
-use crate::nn::product::{Matrix, product};
+use crate::nn::parallel::{sum_rows, written};
+use crate::nn::product::{Matrix, Onto, product};
 use crate::nn::vector::{each_with, simd};
 use crate::nn::{Real, Weight};
 
@@ -50,16 +50,9 @@ pub(super) fn forward<T: Real>(
     let weight = Slice::<T>::new(weight)?;
     let bias = bias.map(|bias| Slice::<T>::new(bias)).transpose()?;
     Ok(written(rows * outputs, |out| {
-        if let Some(bias) = &bias {
-            let bias = bias.get();
-            for_rows(out, outputs, rows_per_piece(outputs), |_, out| {
-                for row in out.chunks_exact_mut(outputs.max(1)) {
-                    row.copy_from_slice(bias);
-                }
-            });
-        }
+        let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
         let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
-        product(out, outputs, Matrix::new(x, rows, inputs), weight, T::ONE, bias.is_some());
+        product(out, Matrix::new(x, rows, inputs), weight, T::ONE, onto);
     }))
 }
 
@@ -92,7 +85,7 @@ pub(super) fn weight_gradients<T: Real>(
     if weight.is_trainable() {
         let (x, dy) = (Matrix::new(x, rows, inputs), Matrix::new(dy, rows, outputs));
         weight.contribute::<T>(|sum, is_first| {
-            product(sum, inputs, dy.transposed(), x, T::ONE, !is_first);
+            product(sum, dy.transposed(), x, T::ONE, Onto::sum(is_first));
         })?;
     }
     Ok(())
@@ -103,7 +96,7 @@ pub(super) fn input_gradient<T: Real>(dy: &[T], rows: usize, weight: &Weight) ->
     let (outputs, inputs) = weight.dims2()?;
     let weight = Slice::<T>::new(weight)?;
     let (dy, weight) = (Matrix::new(dy, rows, outputs), Matrix::new(weight.get(), outputs, inputs));
-    Ok(written(rows * inputs, |out| product(out, inputs, dy, weight, T::ONE, false)))
+    Ok(written(rows * inputs, |out| product(out, dy, weight, T::ONE, Onto::Nothing)))
 }
 
 struct Linear {

@@ -1,0 +1,211 @@
+//! From whole matrices to strips: panels of the right matrix, blocks of the inner dimension, and
+//! which thread computes what.
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use super::strip::{Kernel, Start, Strip};
+use super::{Columns, Matrix};
+use crate::nn::Real;
+
+/// The left matrix.
+#[derive(Clone, Copy)]
+pub enum Left<E> {
+    Strided {
+        values: *const E,
+        row: usize,
+        step: usize,
+    },
+    /// The transpose of panels: a row of it is a column of a panel.
+    Panels {
+        values: *const E,
+    },
+}
+
+/// The right matrix.
+#[derive(Clone, Copy)]
+pub enum Right<E> {
+    /// `[panel][step][width]`, the last panel filled up.
+    Panels { values: *const E },
+    /// As it is stored, `step` elements from row to row; its columns are whole vectors.
+    InPlace { values: *const E, step: usize },
+}
+
+// SAFETY: both only read, from memory that is borrowed as long as they live.
+unsafe impl<E> Send for Left<E> {}
+unsafe impl<E> Sync for Left<E> {}
+unsafe impl<E> Send for Right<E> {}
+unsafe impl<E> Sync for Right<E> {}
+
+/// Where the result goes.
+pub struct Target<'a> {
+    pub out: Columns<'a, f32>,
+    pub scale: f32,
+    pub start: Start,
+}
+
+// SAFETY: a bias is only read, and borrowed as long as the target lives.
+unsafe impl Sync for Target<'_> {}
+
+/// Steps of the inner dimension that are done before the next panel: a block of a panel stays in
+/// the second-level cache.
+const STEPS_PER_BLOCK: usize = 1024;
+/// Rows of one piece of work.
+const ROWS_PER_TASK: usize = 240;
+/// Multiplications that are worth a second thread.
+const SERIAL_WORK: usize = 1 << 16;
+
+/// # Safety
+/// `left` and `right` hold `steps` of the rows and columns of the target, and nothing else uses the
+/// target's elements meanwhile.
+pub unsafe fn run<K: Kernel>(
+    kernel: &K,
+    left: &Left<K::Element>,
+    right: &Right<K::Element>,
+    steps: usize,
+    target: &Target,
+    parallel: bool,
+) {
+    let (rows, columns) = (target.out.rows, target.out.columns);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let width = kernel.width();
+    let panels = columns.div_ceil(width);
+    let parts = rows.div_ceil(ROWS_PER_TASK);
+    let task = |index: usize| {
+        let (panel, part) = (index / parts, index % parts);
+        let row = part * ROWS_PER_TASK;
+        let rows = ROWS_PER_TASK.min(rows - row);
+        // SAFETY: each index has rows and columns of its own.
+        unsafe { block(kernel, left, right, steps, target, panel * width, row, rows) };
+    };
+    if parallel && rows * columns * steps > SERIAL_WORK && rayon::current_num_threads() > 1 {
+        (0..panels * parts).into_par_iter().for_each(task);
+    } else {
+        (0..panels * parts).for_each(task);
+    }
+}
+
+/// The rows `row..row + rows` of the panel that starts at `column`.
+///
+/// # Safety
+/// As [`run`].
+#[allow(clippy::too_many_arguments)]
+unsafe fn block<K: Kernel>(
+    kernel: &K,
+    left: &Left<K::Element>,
+    right: &Right<K::Element>,
+    steps: usize,
+    target: &Target,
+    column: usize,
+    row: usize,
+    rows: usize,
+) {
+    let width = kernel.width();
+    let columns = width.min(target.out.columns - column);
+    let blocks = steps.div_ceil(STEPS_PER_BLOCK).max(1);
+    let per_block = steps.div_ceil(blocks);
+    for index in 0..blocks {
+        let first = index * per_block;
+        let block_steps = per_block.min(steps - first);
+        let start = match (index, target.start) {
+            (0, Start::Bias(bias)) => Start::Bias(bias.wrapping_add(column)),
+            (0, start) => start,
+            _ => Start::Out,
+        };
+        let (panel, panel_step) = match *right {
+            Right::Panels { values } => {
+                (values.wrapping_add(column * steps + first * width), width)
+            }
+            Right::InPlace { values, step } => (values.wrapping_add(first * step + column), step),
+        };
+        let mut done = 0;
+        while done < rows {
+            let at = row + done;
+            let (left, left_row, left_step, run) = match *left {
+                Left::Strided { values, row, step } => {
+                    (values.wrapping_add(at * row + first * step), row, step, rows - done)
+                }
+                Left::Panels { values } => {
+                    let (panel, inside) = (at / width, at % width);
+                    let values = values.wrapping_add((panel * steps + first) * width + inside);
+                    (values, 1, width, (width - inside).min(rows - done))
+                }
+            };
+            let strip = Strip {
+                left,
+                left_row,
+                left_step,
+                rows: run,
+                panel,
+                panel_step,
+                columns,
+                steps: block_steps,
+                out: target.out.start.wrapping_add(at * target.out.row_stride + column),
+                out_row: target.out.row_stride,
+                scale: target.scale,
+                start,
+            };
+            // SAFETY: promised by the caller.
+            unsafe { kernel.run(&strip) };
+            done += run;
+        }
+    }
+}
+
+/// Rearranges a matrix into panels of `width` columns, the last one filled up with zeros.
+pub fn pack<T: Real>(matrix: &Matrix<T>, width: usize, panels: &mut Vec<T>, parallel: bool) {
+    let Matrix { values, rows, columns, row_stride, column_stride } = *matrix;
+    let size = rows * width;
+    let count = columns.div_ceil(width);
+    panels.resize(count * size, T::ZERO);
+    let fill = |(panel, out): (usize, &mut [T])| {
+        let first = panel * width;
+        let columns = width.min(columns - first);
+        if columns < width {
+            out.fill(T::ZERO);
+        }
+        if column_stride == 1 {
+            for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                let from = &values[row * row_stride + first..][..columns];
+                out[..columns].copy_from_slice(from);
+            }
+            return;
+        }
+        // Blocks of rows, so that what is written stays in the first cache.
+        for (block, out) in out.chunks_mut(ROWS_PER_BLOCK * width).enumerate() {
+            let row = block * ROWS_PER_BLOCK;
+            let rows = out.len() / width;
+            for column in 0..columns {
+                let start = (first + column) * column_stride + row * row_stride;
+                let from = values[start..].iter().step_by(row_stride);
+                for (out, value) in out[column..].iter_mut().step_by(width).zip(from.take(rows)) {
+                    *out = *value;
+                }
+            }
+        }
+    };
+    if parallel && count > 1 && count * size > SERIAL_WORK {
+        panels.par_chunks_mut(size.max(1)).enumerate().for_each(fill);
+    } else {
+        panels.chunks_mut(size.max(1)).enumerate().for_each(fill);
+    }
+}
+
+/// Rows of a panel that are filled at a time from columns.
+const ROWS_PER_BLOCK: usize = 64;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Memory that a thread keeps from one product to the next. While this thread waits for others it
+/// may compute another product, which then has memory of its own.
+pub fn with_scratch<R>(use_it: impl FnOnce(&mut Vec<f32>) -> R) -> R {
+    let mut scratch = SCRATCH.with(|scratch| scratch.take());
+    let result = use_it(&mut scratch);
+    SCRATCH.with(|kept| kept.replace(scratch));
+    result
+}
