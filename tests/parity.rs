@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ftrun::data::{Labels, Targets};
 use ftrun::model::checkpoint::read_config;
-use ftrun::model::{Config, HeadChoice, Model, Pass, Path as Computation};
+use ftrun::model::{Compute, Config, HeadChoice, Model, Pass};
 use ftrun::nn::Parameters;
 use ftrun::schema::{Arg, Bound, Or, Pick, Quantity, Unit};
 use ftrun::task::{LossOptions, Network, assemble, task_of_problem};
@@ -186,11 +186,11 @@ fn forward(network: &Network, parameters: &Parameters, rows: &Rows) -> Checked<(
     let denominator = network.task().denominator(&rows.targets, &options);
     let input = rows.input(&rows.all(), 0).map_err(text)?;
     parameters.zero_grad();
-    let pass = Pass::evaluation();
+    let pass = Pass::training(Compute::default(), None);
     let forward = network
         .forward(parameters, &input, &rows.targets, &options, denominator, &pass)
         .map_err(text)?;
-    parameters.accumulate(&forward.loss.backward().map_err(text)?).map_err(text)?;
+    pass.backward(&forward.loss, parameters).map_err(text)?;
     let logits: Vec<f32> =
         forward.logits.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?;
     let loss = forward.loss.to_scalar::<f32>().map_err(text)?;
@@ -288,7 +288,7 @@ fn trajectory(
         stop_early: None,
         checkpoint_every: None,
         seed: 0,
-        path: Computation::Fused,
+        compute: Compute::default(),
     };
     let ending =
         train(network, parameters, rows, None, &settings, None, &mut Unattended).map_err(text)?;

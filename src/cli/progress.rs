@@ -117,14 +117,25 @@ impl Progress {
                     bars.phase(name, *total);
                 }
             }
-            Event::Progress { done, detail } => {
+            Event::Progress { done, detail, work } => {
                 if let Some(phase) = &mut self.phase {
                     phase.done = *done;
                     phase.detail.clone_from(detail);
                 }
-                self.record(
-                    json!({ "event": "progress", "step": step, "done": done, "detail": detail }),
-                );
+                let mut line =
+                    json!({ "event": "progress", "step": step, "done": done, "detail": detail });
+                if let Some(work) = work {
+                    line["rows"] = json!(work.rows);
+                    line["tokens"] = json!(work.tokens);
+                    for (name, value) in
+                        [("loss", work.loss), ("optimizer_seconds", work.optimizer_seconds)]
+                    {
+                        if let Some(value) = value {
+                            line[name] = json!(value);
+                        }
+                    }
+                }
+                self.record(line);
                 match &self.bars {
                     Some(bars) => {
                         bars.inside.set_position(*done);

@@ -234,7 +234,14 @@ impl Backbone for Bert {
         for layer in 0..self.layers {
             let last = layer + 1 == self.layers;
             let read = if last { read } else { Read::All };
-            hidden_states = self.layer(parameters, layer, &hidden_states, text, read, pass)?;
+            hidden_states = if pass.checkpoints() {
+                let (bert, parameters, text) = (self.clone(), parameters.clone(), text.clone());
+                pass.checkpoint(&hidden_states, move |pass, x| {
+                    bert.layer(&parameters, layer, x, &text, read, pass)
+                })?
+            } else {
+                self.layer(parameters, layer, &hidden_states, text, read, pass)?
+            };
         }
         Ok(hidden_states)
     }
@@ -266,10 +273,11 @@ impl Bert {
                 &no_types
             }
         };
-        let words = pass.embedding(&table("word_embeddings")?, &text.input_ids)?;
-        let positions = pass.embedding(&table("position_embeddings")?, &positions)?;
-        let types = pass.embedding(&table("token_type_embeddings")?, types)?;
-        let sum = ((words + types)? + positions)?;
+        let sum = pass.embedding(&[
+            (&table("word_embeddings")?, &text.input_ids),
+            (&table("token_type_embeddings")?, types),
+            (&table("position_embeddings")?, &positions),
+        ])?;
         let (weight, bias) = weight_and_bias(parameters, "bert.embeddings.LayerNorm")?;
         let normed = pass.layer_norm(&sum, &weight, &bias, self.layer_norm_eps)?;
         let dropping =
@@ -290,16 +298,25 @@ impl Bert {
         let module = |rest: &str| format!("bert.encoder.layer.{layer}.{rest}");
         let linear = |rest: &str, x: &Tensor| dense(parameters, &module(rest), x, pass);
         let site = SITES_PER_LAYER * layer as u32;
-        let (queries_from, places) = match read {
-            Read::All => (hidden_states.clone(), Places::All(text)),
+        let own = |rest: &str| weight_and_bias(parameters, &module(rest));
+        let (wq, wk, wv) = (
+            own("attention.self.query")?,
+            own("attention.self.key")?,
+            own("attention.self.value")?,
+        );
+        let [wq, wk, wv] = [&wq, &wk, &wv].map(|(weight, bias)| (weight, Some(bias)));
+        let (queries_from, places, [query, key, value]) = match read {
+            Read::All => {
+                let projected = pass.linears(hidden_states, [wq, wk, wv])?;
+                (hidden_states.clone(), Places::All(text), projected)
+            }
             Read::First => {
-                let first = text.offsets.starts();
-                (pass.take_rows(hidden_states, &first)?, Places::First(text))
+                let first = pass.take_rows(hidden_states, &text.offsets.starts())?;
+                let query = pass.linear(&first, wq.0, wq.1)?;
+                let [key, value] = pass.linears(hidden_states, [wk, wv])?;
+                (first, Places::First(text), [query, key, value])
             }
         };
-        let query = linear("attention.self.query", &queries_from)?;
-        let key = linear("attention.self.key", hidden_states)?;
-        let value = linear("attention.self.value", hidden_states)?;
         let query_offsets = match read {
             Read::All => text.offsets.clone(),
             Read::First => Offsets::ones(text.offsets.sequences()),

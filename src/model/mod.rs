@@ -21,7 +21,7 @@ pub use checkpoint::LoadReport;
 pub use config::{Config, LabelNames};
 pub use error::{ModelError, Result};
 pub use input::{Input, TextInput};
-pub use pass::{Dropping, Pass, Path};
+pub use pass::{Compute, Dropping, Memory, Pass, Path};
 pub use value::{Head, HeadChoice, Model};
 
 /// A parameter that an architecture or a head has.

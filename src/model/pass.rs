@@ -6,10 +6,15 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::{Result, TextInput};
+use crate::nn::ops::embedding::Lookup;
+use crate::nn::ops::linear::Layer;
 use crate::nn::ops::{
     activation, attention, dropout, embedding, feed_forward, layer_norm, linear, take_rows,
 };
-use crate::nn::{Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, TokenPlace, Weight};
+use crate::nn::{
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Parameters, Precision, Tape,
+    TokenPlace, Weight,
+};
 
 /// Which implementation of the operations is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +25,24 @@ pub enum Path {
     Reference,
 }
 
+/// What is kept from the forward pass for the backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Memory {
+    /// What every operation needs.
+    #[default]
+    Normal,
+    /// The inputs of blocks; the rest is computed again. The same bits, about a third slower.
+    Low,
+}
+
+/// How a pass is computed. Only `precision` changes results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compute {
+    pub path: Path,
+    pub precision: Precision,
+    pub memory: Memory,
+}
+
 /// Dropout of one update. What is dropped is a function of these, of the place in the network, and
 /// of the unit's row, position and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +51,12 @@ pub struct Dropping {
     pub update: u64,
 }
 
-/// One forward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// One forward pass, and the record of its way back.
+#[derive(Clone)]
 pub struct Pass {
-    pub path: Path,
-    /// None in evaluation.
-    pub dropping: Option<Dropping>,
+    compute: Compute,
+    dropping: Option<Dropping>,
+    tape: Tape,
 }
 
 /// Whose places the rows of a tensor have.
@@ -70,9 +93,52 @@ impl Places<'_> {
 }
 
 impl Pass {
-    /// Evaluation: nothing is dropped.
-    pub fn evaluation() -> Self {
-        Self::default()
+    /// A pass that [`Self::backward`] follows. `dropping`: none for checks.
+    pub fn training(compute: Compute, dropping: Option<Dropping>) -> Self {
+        Self { compute, dropping, tape: Tape::recording(compute.precision) }
+    }
+
+    /// A pass for values alone: nothing is dropped or kept.
+    pub fn evaluation(compute: Compute) -> Self {
+        Self { compute, dropping: None, tape: Tape::silent(compute.precision) }
+    }
+
+    pub fn path(&self) -> Path {
+        self.compute.path
+    }
+
+    /// Where losses record their way back.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// Adds the gradients of `loss`, a scalar of this pass, to those of `parameters`.
+    pub fn backward(&self, loss: &Tensor, parameters: &Parameters) -> Result<()> {
+        match self.compute.path {
+            Path::Fused => self.tape.backward_from_loss(loss).map(|_| ())?,
+            Path::Reference => parameters.accumulate(&loss.backward()?)?,
+        }
+        Ok(())
+    }
+
+    /// Whether blocks are to be computed by [`Self::checkpoint`].
+    pub fn checkpoints(&self) -> bool {
+        self.compute.memory == Memory::Low
+            && self.compute.path == Path::Fused
+            && self.tape.is_recording()
+    }
+
+    /// `block(x)`, of which nothing but `x` is kept; it is computed again on the way back.
+    pub fn checkpoint(
+        &self,
+        x: &Tensor,
+        block: impl Fn(&Pass, &Tensor) -> Result<Tensor> + 'static,
+    ) -> Result<Tensor> {
+        let (compute, dropping) = (self.compute, self.dropping);
+        Ok(self.tape.checkpoint(x, move |tape, x| {
+            let pass = Pass { compute, dropping, tape: tape.clone() };
+            block(&pass, x).map_err(candle_core::Error::wrap)
+        })?)
     }
 
     fn dropout_at(&self, drop: &Drop<'_>) -> Option<DropoutAt> {
@@ -83,10 +149,20 @@ impl Pass {
 
     /// `x` f32 `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
     pub fn linear(&self, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => linear::linear(x, weight, bias)?,
+        Ok(match self.compute.path {
+            Path::Fused => linear::linear(&self.tape, x, weight, bias)?,
             Path::Reference => linear::reference(x, weight, bias.map(Weight::tensor))?,
         })
+    }
+
+    /// Several linear layers of one input.
+    pub fn linears<const N: usize>(&self, x: &Tensor, layers: [Layer; N]) -> Result<[Tensor; N]> {
+        if self.compute.path == Path::Fused {
+            return Ok(linear::linears(&self.tape, x, layers)?);
+        }
+        let outputs = layers.iter().map(|(weight, bias)| self.linear(x, weight, *bias));
+        let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
+        outputs.try_into().map_err(|_| super::ModelError::new("as many outputs as layers"))
     }
 
     /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`; each a weight
@@ -98,8 +174,8 @@ impl Pass {
         function: Activation,
         down: (&Weight, &Weight),
     ) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => feed_forward::feed_forward(x, up, function, down)?,
+        Ok(match self.compute.path {
+            Path::Fused => feed_forward::feed_forward(&self.tape, x, up, function, down)?,
             Path::Reference => feed_forward::reference(x, up, function, down)?,
         })
     }
@@ -112,8 +188,8 @@ impl Pass {
         bias: &Weight,
         eps: f64,
     ) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => layer_norm::layer_norm(x, None, weight, bias, eps)?,
+        Ok(match self.compute.path {
+            Path::Fused => layer_norm::layer_norm(&self.tape, x, None, weight, bias, eps)?,
             Path::Reference => layer_norm::reference(x, None, weight, bias, eps)?,
         })
     }
@@ -129,9 +205,9 @@ impl Pass {
     ) -> Result<Tensor> {
         let at = self.dropout_at(dropping);
         let (weight, bias) = norm;
-        Ok(match self.path {
+        Ok(match self.compute.path {
             Path::Fused => {
-                layer_norm::dropout_add_layer_norm(x, residual, at.as_ref(), weight, bias, eps)?
+                layer_norm::dropout_add_layer_norm(&self.tape, x, residual, at.as_ref(), weight, bias, eps)?
             }
             Path::Reference => {
                 layer_norm::dropout_add_reference(x, residual, at.as_ref(), weight, bias, eps)?
@@ -140,23 +216,27 @@ impl Pass {
     }
 
     pub fn activation(&self, x: &Tensor, function: Activation) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => activation::activation(x, function)?,
+        Ok(match self.compute.path {
+            Path::Fused => activation::activation(&self.tape, x, function)?,
             Path::Reference => activation::reference(x, function)?,
         })
     }
 
-    /// Rows of `weight` `[rows, hidden]`; fails on a number out of range.
-    pub fn embedding(&self, weight: &Weight, ids: &[u32]) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => embedding::embedding(weight, ids)?,
-            Path::Reference => embedding::reference(weight, ids)?,
+    /// The sum of rows of tables `[vocabulary, hidden]`; fails on a number out of range.
+    pub fn embedding(&self, lookups: &[Lookup]) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => embedding::embedding(&self.tape, lookups)?,
+            Path::Reference => {
+                let rows = lookups.iter().map(|(weight, ids)| embedding::reference(weight, ids));
+                rows.reduce(|sum, rows| sum? + rows?)
+                    .unwrap_or_else(|| candle_core::bail!("embedding: no tables"))?
+            }
         })
     }
 
     pub fn take_rows(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
-        Ok(match self.path {
-            Path::Fused => take_rows::take_rows(x, rows)?,
+        Ok(match self.compute.path {
+            Path::Fused => take_rows::take_rows(&self.tape, x, rows)?,
             Path::Reference => take_rows::reference(x, rows)?,
         })
     }
@@ -164,8 +244,8 @@ impl Pass {
     /// Keeps a share of 1 − p and scales it up, in training.
     pub fn dropout(&self, x: &Tensor, dropping: &Drop<'_>) -> Result<Tensor> {
         let Some(at) = self.dropout_at(dropping) else { return Ok(x.clone()) };
-        Ok(match self.path {
-            Path::Fused => dropout::dropout(x, &at)?,
+        Ok(match self.compute.path {
+            Path::Fused => dropout::dropout(&self.tape, x, &at)?,
             Path::Reference => dropout::reference(x, &at)?,
         })
     }
@@ -190,8 +270,8 @@ impl Pass {
             mask,
             dropout: self.dropout_at(dropping),
         };
-        Ok(match self.path {
-            Path::Fused => attention::attention(query, key, value, &spec)?,
+        Ok(match self.compute.path {
+            Path::Fused => attention::attention(&self.tape, query, key, value, &spec)?,
             Path::Reference => attention::reference(query, key, value, &spec)?,
         })
     }

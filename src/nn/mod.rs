@@ -19,6 +19,7 @@ pub mod product;
 mod ragged;
 mod real;
 mod store;
+pub mod tape;
 mod vector;
 mod weight;
 
@@ -28,4 +29,5 @@ pub use ops::dropout::{DropoutAt, TokenPlace};
 pub use ragged::Offsets;
 pub use real::Real;
 pub use store::{Parameter, Parameters};
+pub use tape::{Precision, Tape};
 pub use weight::Weight;

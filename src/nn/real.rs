@@ -1,7 +1,7 @@
 //! The two element types of the operations: f32 for work, f64 for checking gradients against finite
 //! differences. The f32 functions have no branches, so that loops over them vectorise.
 
-use candle_core::{Result, WithDType, bail};
+use candle_core::{CpuStorage, Result, WithDType, bail};
 
 use super::product::{self, Columns, Matrix, Onto};
 use super::weight::{Buffer, Gradient};
@@ -20,6 +20,9 @@ pub trait Real: WithDType + Copy + Default + std::ops::Neg<Output = Self> + std:
     fn greater(self, other: Self) -> Self;
 
     fn gradient(buffer: &mut Buffer) -> Result<&mut Gradient<Self>>;
+
+    /// The elements of a storage of this type.
+    fn take(storage: CpuStorage) -> Result<Vec<Self>>;
 
     /// `out = scale · left × right`, with what `onto` adds.
     ///
@@ -125,6 +128,13 @@ impl Real for f32 {
         }
     }
 
+    fn take(storage: CpuStorage) -> Result<Vec<Self>> {
+        match storage {
+            CpuStorage::F32(values) => Ok(values),
+            _ => bail!("elements of another type than f32"),
+        }
+    }
+
     unsafe fn multiply(
         out: &Columns<Self>,
         left: Matrix<Self>,
@@ -171,6 +181,13 @@ impl Real for f64 {
         match buffer {
             Buffer::F64(gradient) => Ok(gradient),
             Buffer::F32(_) => bail!("an f64 gradient for an f32 weight"),
+        }
+    }
+
+    fn take(storage: CpuStorage) -> Result<Vec<Self>> {
+        match storage {
+            CpuStorage::F64(values) => Ok(values),
+            _ => bail!("elements of another type than f64"),
         }
     }
 

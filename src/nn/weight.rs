@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
 
+use super::ops::tensor::Slice;
+use super::product::bf16::Panels;
 use super::Real;
 
 /// A tensor that an operation reads and, unless it is frozen, computes a gradient for. Clones share
@@ -19,6 +21,16 @@ struct Inner {
     detached: Tensor,
     trainable: AtomicBool,
     gradient: Mutex<Buffer>,
+    /// The values in bf16, by [`Orientation`], until they change.
+    panels: Mutex<[Option<Arc<Panels>>; 2]>,
+}
+
+/// How a matrix is a right factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Orientation {
+    /// As it is: the inner dimension is its rows.
+    Plain,
+    Transposed,
 }
 
 /// The gradient of one weight, summed since the last [`Weight::zero_grad`].
@@ -59,6 +71,7 @@ impl Weight {
             detached,
             trainable: AtomicBool::new(trainable),
             gradient: Mutex::new(gradient),
+            panels: Mutex::default(),
         })))
     }
 
@@ -78,7 +91,25 @@ impl Weight {
 
     /// Replaces the values. The shape and dtype stay.
     pub fn set(&self, values: &Tensor) -> Result<()> {
+        *self.lock_panels() = Default::default();
         self.0.var.set(values)
+    }
+
+    /// The values of a matrix, rounded to bf16 for products: once for all products between two
+    /// updates. f32 only.
+    pub(crate) fn panels(&self, orientation: Orientation) -> Result<Arc<Panels>> {
+        let mut panels = self.lock_panels();
+        let slot = &mut panels[orientation as usize];
+        if let Some(panels) = slot {
+            return Ok(panels.clone());
+        }
+        let (_, columns) = self.dims2()?;
+        let values = Slice::<f32>::new(&self.0.detached)?;
+        let made = match orientation {
+            Orientation::Plain => Panels::new(values.get(), columns),
+            Orientation::Transposed => Panels::transposed(values.get(), columns),
+        };
+        Ok(slot.insert(Arc::new(made)).clone())
     }
 
     /// True if a backward has added to the gradient since [`Self::zero_grad`].
@@ -130,6 +161,7 @@ impl Weight {
         if !gradient.is_set() || !self.is_trainable() {
             return Ok(());
         }
+        *self.lock_panels() = Default::default();
         let update = Mutex::new(update);
         self.0.var.inplace_op1(&Update { update, gradient: &gradient.values })
     }
@@ -187,6 +219,10 @@ impl Weight {
                 sum.iter_mut().zip(&added).for_each(|(sum, &value)| *sum += value);
             }
         })
+    }
+
+    fn lock_panels(&self) -> MutexGuard<'_, [Option<Arc<Panels>>; 2]> {
+        self.0.panels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn columns(&self) -> usize {

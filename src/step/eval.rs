@@ -2,14 +2,15 @@
 //! `train::evaluate`, the table of predictions in `predictions`.
 
 use super::check::CheckCx;
+use super::precision::{Memory, Precision};
 use super::predictions::Made;
-use super::run::{Event, RunCx, StepError};
+use super::run::{Event, RunCx, StepError, Work};
 use super::shape::{LabelShape, ModelShape, PredictionsShape, Shape, TokenizerShape};
 use super::value::{Predictions, Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
 use crate::data::{Labels, Targets, Tokens};
-use crate::model::{Model, Path};
+use crate::model::Model;
 use crate::params;
 use crate::schema::{Port, PortType};
 use crate::task::{self, Outputs, assemble};
@@ -32,6 +33,8 @@ params! {
         model: Port<port::AModel>;
         /// The rows.
         data: Port<port::SomeTokens>;
+        /// What matrix products are computed in.
+        precision: Precision = Precision::F32, free;
     }
 }
 
@@ -56,14 +59,19 @@ impl Step for Eval {
                 cx.push(diag);
             }
         }
+        self.precision.check(cx);
         let Some(model) = model else { return Vec::new() };
         let Some(shape) = check_model(cx, &model, true) else { return Vec::new() };
         vec![("predictions", Shape::Predictions(shape))]
     }
 
+    fn identity(&self) -> Option<(&'static str, String)> {
+        Some(self.precision.identity())
+    }
+
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
         let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
-        let (made, loss) = predict_tokens(&model, &tokens, true, cx)?;
+        let (made, loss) = predict_tokens(&model, &tokens, true, &self.precision, cx)?;
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
         report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
         Ok(vec![
@@ -137,6 +145,7 @@ pub(super) fn predict_tokens(
     model: &Model,
     tokens: &Tokens,
     scored: bool,
+    precision: &Precision,
     cx: &mut RunCx,
 ) -> Result<(Predictions, Option<f64>), StepError> {
     if let Some(own) = &model.tokenizer
@@ -157,6 +166,7 @@ pub(super) fn predict_tokens(
         None => Targets::None,
     };
     let examples = TokenExamples::new(tokens, targets.clone());
+    let compute = precision.start(cx, &Memory::Normal)?;
     let total = tokens.rows() as u64;
     cx.control.event(Event::Phase { name: "predicting", total: Some(total) });
     let control = &mut cx.control;
@@ -165,9 +175,19 @@ pub(super) fn predict_tokens(
         &assembled.network,
         &assembled.parameters,
         &examples,
-        Path::Fused,
+        compute,
         &mut |done| {
-            control.event(Event::Progress { done: done as u64, detail: String::new() });
+            let work = Work {
+                rows: done.rows,
+                tokens: done.tokens,
+                loss: None,
+                optimizer_seconds: None,
+            };
+            control.event(Event::Progress {
+                done: done.finished as u64,
+                detail: String::new(),
+                work: Some(work),
+            });
             stop = control.stop_requested();
             stop.is_none()
         },

@@ -2,6 +2,7 @@
 
 use super::check::CheckCx;
 use super::eval::{PREDICTIONS, check_model, predict_tokens};
+use super::precision::Precision;
 use super::run::{Event, RunCx, StepError};
 use super::shape::Shape;
 use super::value::{Report, Value, port};
@@ -22,6 +23,8 @@ params! {
         model: Port<port::AModel>;
         /// Rows with the column `text`, and `text_pair` for pairs.
         data: Port<port::ATable>;
+        /// What matrix products are computed in.
+        precision: Precision = Precision::F32, free;
     }
 }
 
@@ -43,9 +46,14 @@ impl Step for Predict {
                 .help("`columns = { text = … }` of `load-data` gives a column this role");
             cx.push(diag);
         }
+        self.precision.check(cx);
         let Some(model) = cx.shape(&self.model) else { return Vec::new() };
         let Some(shape) = check_model(cx, &model, false) else { return Vec::new() };
         vec![("predictions", Shape::Predictions(shape))]
+    }
+
+    fn identity(&self) -> Option<(&'static str, String)> {
+        Some(self.precision.identity())
     }
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
@@ -61,7 +69,7 @@ impl Step for Predict {
                 format!("{} of {} rows were cut", tokens.report.truncated, tokens.report.rows);
             cx.control.event(Event::Note { message });
         }
-        let (mut made, _) = predict_tokens(&model, &tokens, false, cx)?;
+        let (mut made, _) = predict_tokens(&model, &tokens, false, &self.precision, cx)?;
         // Rows that were dropped as too long have no prediction.
         if tokens.rows() == table.rows() {
             let texts = table.texts("text")?.into_iter().map(Some).collect();

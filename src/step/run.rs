@@ -18,11 +18,22 @@ pub enum Event {
     /// A phase of known or unknown length begins: `reading`, `tokenizing`, `training`, `validating`.
     Phase { name: &'static str, total: Option<u64> },
     /// So much of the phase is done; `detail` is shown beside it (`loss 0.412`).
-    Progress { done: u64, detail: String },
+    Progress { done: u64, detail: String, work: Option<Work> },
     /// Something a user should know; part of the manifest's warnings.
     Warning { message: String },
     /// One line worth keeping: what was counted, chosen or skipped.
     Note { message: String },
+}
+
+/// What was computed since the last progress; for the events of a run, not shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Work {
+    pub rows: usize,
+    pub tokens: usize,
+    /// Of an update.
+    pub loss: Option<f64>,
+    /// What the optimizer of an update took, with the norm of the gradients.
+    pub optimizer_seconds: Option<f64>,
 }
 
 /// How a stop was asked for.

@@ -166,7 +166,7 @@ impl Step for Tokenize {
             totals.dropped += report.dropped;
             totals.longest = totals.longest.max(report.longest);
             done += report.rows as u64;
-            cx.control.event(Event::Progress { done, detail: String::new() });
+            cx.control.event(Event::Progress { done, detail: String::new(), work: None });
             Ok(Arc::new(tokens))
         })?;
         if totals.truncated + totals.dropped > 0 {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::check::CheckCx;
 use super::metric::build;
+use super::precision::{Memory, Precision};
 use super::predictions::{kind_of, known_names};
 use super::run::{Event, RunCx, StepError, Stop};
 use super::shape::{LabelShape, Shape};
@@ -144,6 +145,10 @@ params! {
         layer_decay: f64 = 1.0, in (0.01, 1.0);
         /// How often the state is written, so that an interrupted run can continue.
         checkpoint_every: Length = Length::new(500.0, Unit::Updates), in (1e-6, 1e12), free;
+        /// What matrix products are computed in.
+        precision: Precision = Precision::F32, free;
+        /// What is kept for the backward pass; the result is the same.
+        memory: Memory = Memory::Normal, free;
         /// Of the order of rows, of dropout, and of the first values of new parameters.
         seed: Option<usize>;
     }
@@ -184,6 +189,7 @@ impl Step for Train {
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
         self.check_arguments(cx);
+        self.precision.check(cx);
         let model = cx.shape(&self.model);
         let tokens = cx.shape(&self.data);
         let validation = self.validate.as_ref().and_then(|port| cx.shape(port));
@@ -267,7 +273,8 @@ impl Step for Train {
         let set = validation_examples
             .as_ref()
             .map(|examples| ValidationSet { examples, labels: names.as_slice() });
-        let settings = self.settings(loss, cx.quick.map(|quick| quick.updates))?;
+        let compute = self.precision.start(cx, &self.memory)?;
+        let settings = self.settings(loss, cx.quick.map(|quick| quick.updates), compute)?;
 
         let path = cx.scratch.join("checkpoint");
         let resume = control::resume(&path, cx)?;
@@ -283,6 +290,10 @@ impl Step for Train {
         };
         let finish = Finish { model: &model, tokens: &tokens, assembled: &assembled };
         finish.outputs(self, trained, validated)
+    }
+
+    fn identity(&self) -> Option<(&'static str, String)> {
+        Some(self.precision.identity())
     }
 
     fn derive(

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit};
 use crate::data::{Labels, Targets};
-use crate::model::{ModelError, Path, Result};
+use crate::model::{ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -93,15 +93,24 @@ impl Task for Classify {
         targets: &Targets,
         options: &LossOptions,
         denominator: f64,
-        path: Path,
+        pass: &Pass,
     ) -> Result<Tensor> {
         let Targets::Class(classes) = targets else { return Err(misfit(self, targets)) };
         let weights = options.class_weights.as_deref();
-        let loss = match path {
-            Path::Fused => loss::cross_entropy,
-            Path::Reference => loss::cross_entropy_reference,
-        };
-        Ok(loss(logits, classes, weights, options.label_smoothing, denominator)?)
+        let smoothing = options.label_smoothing;
+        Ok(match pass.path() {
+            Path::Fused => loss::cross_entropy(
+                pass.tape(),
+                logits,
+                classes,
+                weights,
+                smoothing,
+                denominator,
+            )?,
+            Path::Reference => {
+                loss::cross_entropy_reference(logits, classes, weights, smoothing, denominator)?
+            }
+        })
     }
 
     fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss> {

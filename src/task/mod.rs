@@ -13,7 +13,7 @@ use candle_core::Tensor;
 
 use crate::data::{Labels, Targets};
 use crate::entry;
-use crate::model::{ModelError, Path, Result};
+use crate::model::{ModelError, Pass, Result};
 use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
@@ -69,7 +69,7 @@ pub trait Task: Send + Sync {
         targets: &Targets,
         options: &LossOptions,
         denominator: f64,
-        path: Path,
+        pass: &Pass,
     ) -> Result<Tensor>;
     /// The plain loss of every row, without weights or smoothing, and its supervised elements.
     /// `logits`: `[rows, outputs]`.

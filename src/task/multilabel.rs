@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
 use crate::data::{Labels, Targets};
-use crate::model::{Path, Result};
+use crate::model::{Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -83,14 +83,13 @@ impl Task for MultiLabel {
         targets: &Targets,
         _: &LossOptions,
         denominator: f64,
-        path: Path,
+        pass: &Pass,
     ) -> Result<Tensor> {
         let Targets::Multi { values, .. } = targets else { return Err(misfit(self, targets)) };
-        let loss = match path {
-            Path::Fused => loss::bce_with_logits,
-            Path::Reference => loss::bce_with_logits_reference,
-        };
-        Ok(loss(logits, values, denominator)?)
+        Ok(match pass.path() {
+            Path::Fused => loss::bce_with_logits(pass.tape(), logits, values, denominator)?,
+            Path::Reference => loss::bce_with_logits_reference(logits, values, denominator)?,
+        })
     }
 
     fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss> {

@@ -79,7 +79,7 @@ impl Network {
         pass: &Pass,
     ) -> Result<Forward> {
         let logits = self.logits(parameters, input, pass)?;
-        let loss = self.task.loss(&logits, targets, options, denominator, pass.path)?;
+        let loss = self.task.loss(&logits, targets, options, denominator, pass)?;
         Ok(Forward { loss, logits })
     }
 }

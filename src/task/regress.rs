@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
 use crate::data::{Labels, Targets};
-use crate::model::{ModelError, Path, Result};
+use crate::model::{ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -79,15 +79,13 @@ impl Task for Regress {
         targets: &Targets,
         _: &LossOptions,
         denominator: f64,
-        path: Path,
+        pass: &Pass,
     ) -> Result<Tensor> {
         let Targets::Value(values) = targets else { return Err(misfit(self, targets)) };
-        let predicted = logits.flatten_all()?; // [rows, 1] -> [rows]
-        let loss = match path {
-            Path::Fused => loss::mse,
-            Path::Reference => loss::mse_reference,
-        };
-        Ok(loss(&predicted, values, denominator)?)
+        Ok(match pass.path() {
+            Path::Fused => loss::mse(pass.tape(), logits, values, denominator)?,
+            Path::Reference => loss::mse_reference(logits, values, denominator)?,
+        })
     }
 
     fn row_losses(&self, logits: &[f32], _: usize, targets: &Targets) -> Vec<RowLoss> {

@@ -62,8 +62,8 @@ fn targets_of_another_kind_name_the_head_that_fits() {
 /// PyTorch 2.15's `cross_entropy` on these logits in f64: loss and gradient of the first row.
 #[test]
 fn smoothing_and_weights_are_those_of_pytorch() {
-    use crate::model::Path;
-    use candle_core::{Device, Var};
+    use crate::model::{Compute, Pass, Path};
+    use candle_core::{Device, Tensor, Var};
     let logits = [[0.5f32, -1.0, 2.0], [1.5, 0.25, -0.75], [0.0, 1.0, -2.0]];
     let targets = Targets::Class(vec![2, 0, -100]);
     let classify = task("sequence_classification").unwrap();
@@ -98,11 +98,24 @@ fn smoothing_and_weights_are_those_of_pytorch() {
         let denominator = classify.denominator(&targets, &options);
         for path in [Path::Fused, Path::Reference] {
             let logits = Var::new(&logits, &Device::Cpu).unwrap();
-            let found = classify.loss(&logits, &targets, &options, denominator, path).unwrap();
+            let pass = Pass::training(Compute { path, ..Compute::default() }, None);
+            let input = match path {
+                Path::Fused => logits.as_detached_tensor(),
+                Path::Reference => logits.as_tensor().clone(),
+            };
+            pass.tape().watch(&input);
+            let found = classify.loss(&input, &targets, &options, denominator, &pass).unwrap();
             let value = f64::from(found.to_scalar::<f32>().unwrap());
             assert!((value - loss).abs() < 1e-6, "{path:?} {options:?}: {value}, PyTorch {loss}");
-            let store = found.backward().unwrap();
-            let rows = store.get(&logits).unwrap().to_vec2::<f32>().unwrap();
+            let gradient_of_all = match path {
+                Path::Fused => {
+                    let mut found = pass.tape().backward_from_loss(&found).unwrap();
+                    let values = found.take(&input).unwrap().get::<f32>().unwrap().to_vec();
+                    Tensor::from_vec(values, (3, 3), &Device::Cpu).unwrap()
+                }
+                Path::Reference => found.backward().unwrap().get(&logits).unwrap().clone(),
+            };
+            let rows = gradient_of_all.to_vec2::<f32>().unwrap();
             for (found, wanted) in rows[0].iter().zip(gradient) {
                 assert!((f64::from(*found) - wanted).abs() < 1e-6, "{path:?} {options:?}");
             }

@@ -2,7 +2,7 @@
 //! no graph is kept.
 
 use crate::data::Targets;
-use crate::model::{Pass, Path, Result};
+use crate::model::{Compute, Pass, Result};
 use crate::nn::Parameters;
 use crate::task::{Network, RowLoss};
 
@@ -30,17 +30,26 @@ impl Scored {
     }
 }
 
-/// Logits f32 `[rows, outputs]`. Rows of one length are computed together; `done` hears how many
-/// rows are finished and may end the work by returning false.
+/// A batch that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    pub rows: usize,
+    pub tokens: usize,
+    /// Rows of this batch and those before.
+    pub finished: usize,
+}
+
+/// Logits f32 `[rows, outputs]`. Rows of one length are computed together; `done` hears of every
+/// batch and may end the work by returning false.
 pub fn logits(
     network: &Network,
     parameters: &Parameters,
     examples: &dyn Examples,
-    path: Path,
-    done: &mut dyn FnMut(usize) -> bool,
+    compute: Compute,
+    done: &mut dyn FnMut(Done) -> bool,
 ) -> Result<Option<Vec<f32>>> {
     let _frozen = Frozen::all(parameters);
-    let pass = Pass { path, dropping: None };
+    let pass = Pass::evaluation(compute);
     let outputs = network.outputs();
     let mut all = vec![0.0; examples.rows() * outputs];
     let mut order: Vec<usize> = (0..examples.rows()).collect();
@@ -65,7 +74,7 @@ pub fn logits(
             all[row * outputs..(row + 1) * outputs].copy_from_slice(logits);
         }
         finished += count;
-        if !done(finished) {
+        if !done(Done { rows: count, tokens, finished }) {
             return Ok(None);
         }
         rest = after;
@@ -78,9 +87,9 @@ pub fn score(
     network: &Network,
     parameters: &Parameters,
     examples: &dyn Examples,
-    path: Path,
+    compute: Compute,
 ) -> Result<Scored> {
-    let logits = logits(network, parameters, examples, path, &mut |_| true)?.unwrap_or_default();
+    let logits = logits(network, parameters, examples, compute, &mut |_| true)?.unwrap_or_default();
     Ok(with_targets(network, logits, examples))
 }
 

@@ -2,8 +2,10 @@
 //! is the network's, from what the source's, how the optimizer's and the schedule's. Resuming is
 //! exact: a run that was stopped and goes on makes the same bits as one that was not.
 
+use std::time::Instant;
+
 use crate::data::Targets;
-use crate::model::{Declaration, Dropping, ModelError, Pass, Path, Result};
+use crate::model::{Compute, Declaration, Dropping, ModelError, Pass, Result};
 use crate::nn::Parameters;
 use crate::task::{LossOptions, Network};
 
@@ -34,14 +36,21 @@ pub struct Settings {
     pub stop_early: Option<StopEarly>,
     pub checkpoint_every: Option<Budget>,
     pub seed: u64,
-    pub path: Path,
+    pub compute: Compute,
 }
 
 /// Something that happened, for progress and logs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Started { updates: u64, first: u64, rows: usize },
-    Updated { updates: u64, row: LogRow, rows: usize, tokens: usize },
+    Updated {
+        updates: u64,
+        row: LogRow,
+        rows: usize,
+        tokens: usize,
+        /// What the optimizer took, with the norm of the gradients.
+        optimizer_seconds: f64,
+    },
     Validating { rows: usize },
     Validated { update: u64, epoch: f64, loss: f64, score: Option<f64> },
     StoppedEarly { update: u64 },
@@ -136,8 +145,14 @@ pub fn train(
         let step = Step { network, examples, settings, update: state.update };
         let done = step.gradients(parameters, &group)?;
         let learning_rate = extent.learning_rate * settings.schedule.factor(state.update, &extent);
+        let optimizing = Instant::now();
+        let grad_norm = parameters.global_norm();
+        if !grad_norm.is_finite() {
+            let rows: Vec<usize> = group.iter().flatten().copied().collect();
+            return Err(step.not_finite("gradient's norm", grad_norm, &rows));
+        }
         let clip = match settings.max_grad_norm {
-            Some(most) => (most / (done.grad_norm + 1e-6)).min(1.0),
+            Some(most) => (most / (grad_norm + 1e-6)).min(1.0),
             None => 1.0,
         };
         let update = state.update + 1;
@@ -149,6 +164,7 @@ pub fn train(
                 optimizer.step(values, gradient, buffers, &at);
             })?;
         }
+        let optimizer_seconds = optimizing.elapsed().as_secs_f64();
         state.update += 1;
         let epoch = course.epochs_after(state.update);
         let row = LogRow {
@@ -156,11 +172,17 @@ pub fn train(
             epoch,
             loss: done.loss,
             learning_rate,
-            grad_norm: done.grad_norm,
+            grad_norm,
         };
         state.log.push(row.clone());
         let rows = group.iter().map(Vec::len).sum();
-        control.event(&Event::Updated { updates: extent.total, row, rows, tokens: done.tokens });
+        control.event(&Event::Updated {
+            updates: extent.total,
+            row,
+            rows,
+            tokens: done.tokens,
+            optimizer_seconds,
+        });
 
         let last = state.update == extent.total;
         if let Some(set) = validation
@@ -209,7 +231,6 @@ struct Step<'a> {
 
 struct Gradients {
     loss: f64,
-    grad_norm: f64,
     tokens: usize,
 }
 
@@ -226,8 +247,8 @@ impl Step<'_> {
         let (mut loss, mut tokens, mut place) = (0.0, 0, 0u32);
         if denominator > 0.0 {
             let dropping = Dropping { seed: self.settings.seed, update: self.update };
-            let pass = Pass { path: self.settings.path, dropping: Some(dropping) };
             for (rows, targets) in group.iter().zip(&targets) {
+                let pass = Pass::training(self.settings.compute, Some(dropping));
                 let input = self.examples.input(rows, place)?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
@@ -244,15 +265,10 @@ impl Step<'_> {
                     return Err(self.not_finite("loss", batch_loss, rows));
                 }
                 loss += batch_loss;
-                parameters.accumulate(&forward.loss.backward()?)?;
+                pass.backward(&forward.loss, parameters)?;
             }
         }
-        let grad_norm = parameters.global_norm();
-        if !grad_norm.is_finite() {
-            let rows: Vec<usize> = group.iter().flatten().copied().collect();
-            return Err(self.not_finite("gradient's norm", grad_norm, &rows));
-        }
-        Ok(Gradients { loss, grad_norm, tokens })
+        Ok(Gradients { loss, tokens })
     }
 
     fn not_finite(&self, what: &str, found: f64, rows: &[usize]) -> ModelError {
@@ -299,7 +315,7 @@ fn validate(
     control: &mut dyn Control,
 ) -> Result<Event> {
     control.event(&Event::Validating { rows: set.examples.rows() });
-    let scored = evaluate::score(network, parameters, set.examples, settings.path)?;
+    let scored = evaluate::score(network, parameters, set.examples, settings.compute)?;
     let loss = scored.mean_loss();
     let update = state.update;
     let outputs = network.task().outputs();

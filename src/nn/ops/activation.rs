@@ -1,8 +1,9 @@
 //! Elementwise functions, by the names that transformers' `hidden_act` uses.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::tensor::{Slice, by_dtype, output, read};
+use super::tensor::{Slice, by_dtype};
+use crate::nn::tape::{Gradient, Tape};
 use crate::nn::Real;
 use crate::nn::parallel::{map, map2};
 use crate::nn::vector::{each_with, simd};
@@ -49,11 +50,29 @@ impl Activation {
 }
 
 /// The function of every element of `x`, of any shape.
-pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
-    match function {
-        Activation::Identity => Ok(x.clone()),
-        _ => x.contiguous()?.apply_op1(Elementwise { function }),
+pub fn activation(tape: &Tape, x: &Tensor, function: Activation) -> Result<Tensor> {
+    if function == Activation::Identity {
+        return Ok(x.clone());
     }
+    let y = by_dtype!(x, T => {
+        let values = Slice::<T>::new(x)?;
+        let out = map::<T>(values.get(), |x, out| forward(function, x, out));
+        Tensor::from_vec(out, x.shape(), x.device())?
+    });
+    if tape.needs(&[x], []) {
+        let x = x.clone();
+        tape.record(&y, move |dy, gradients| {
+            let dx = by_dtype!(x, T => {
+                let values = Slice::<T>::new(&x)?;
+                Gradient::new(map2(values.get(), dy.get::<T>()?, |x, dy, out| {
+                    out.copy_from_slice(dy);
+                    backward(function, x, out);
+                }))
+            });
+            gradients.add(&x, dx)
+        });
+    }
+    Ok(y)
 }
 
 /// [`activation`] of candle's primitives.
@@ -143,36 +162,6 @@ fn gelu_tanh_slope<T: Real>(x: T) -> T {
     T::of(0.5) * (T::ONE + tanh) + T::of(0.5) * x * (T::ONE - tanh * tanh) * inner_slope
 }
 
-struct Elementwise {
-    function: Activation,
-}
-
-impl CustomOp1 for Elementwise {
-    fn name(&self) -> &'static str {
-        "activation"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(x, T => {
-            let out = map::<T>(read(x, layout)?, |x, out| forward(self.function, x, out));
-            output(out, layout.shape().clone())
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let out = by_dtype!(x, T => {
-            let (x_slice, gradient) = (Slice::<T>::new(x)?, Slice::<T>::new(&gradient)?);
-            let out = map2(x_slice.get(), gradient.get(), |x, g, out| {
-                out.copy_from_slice(g);
-                backward(self.function, x, out);
-            });
-            Tensor::from_vec(out, x.shape(), x.device())
-        });
-        out.map(Some)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +173,7 @@ mod tests {
             for shape in [[1, 1], [17, 33], [1, 40_001]] {
                 if *function != Activation::Identity {
                     Check::new(name).input(&shape).run(
-                        |x, _| activation(&x[0], *function),
+                        |t, x, _| activation(t, &x[0], *function),
                         |x, _| reference(&x[0], *function),
                     );
                 }

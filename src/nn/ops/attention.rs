@@ -6,15 +6,15 @@
 //! probabilities again. Source: Dao et al., "FlashAttention" (2022), without the blocks over keys.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::dropout::{DropoutAt, Dropper, Row};
-use super::tensor::{Slice, by_dtype, output, read};
+use super::tensor::{Slice, by_dtype};
 use crate::nn::parallel::written;
 use crate::nn::product::{Columns, Matrix, Onto, serial_product};
+use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{self, each, each_with, simd};
 use crate::nn::{Offsets, Real};
 
@@ -59,14 +59,36 @@ pub struct AttentionSpec {
 /// multiple of `heads`, if offsets and rows do not fit, or if a causal sequence has more queries than
 /// keys.
 pub fn attention(
+    tape: &Tape,
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
     let (head_dim, dropper) = check(query, key, value, spec)?;
-    let op = Attention { spec: spec.clone(), head_dim, dropper, log_sums: OnceLock::new() };
-    query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, op)
+    let op = Attention { spec: spec.clone(), head_dim, dropper };
+    let (y, log_sums) = by_dtype!(query, T => {
+        let [q, k, v] = [query, key, value].map(Slice::<T>::new);
+        let (q, k, v) = (q?, k?, v?);
+        let (out, log_sums) = op.forward::<T>(q.get(), k.get(), v.get());
+        (Tensor::from_vec(out, query.shape(), query.device())?, log_sums)
+    });
+    if tape.needs(&[query, key, value], []) {
+        let inputs = [query, key, value].map(|input| (input.clone(), tape.tracks(input)));
+        tape.record(&y, move |dy, gradients| {
+            let [q, k, v] = inputs.each_ref().map(|(input, _)| input);
+            let found = by_dtype!(q, T => {
+                op.backward::<T>([q, k, v], &log_sums, dy.get()?)?.map(Gradient::new)
+            });
+            for ((input, tracked), gradient) in inputs.iter().zip(found) {
+                if *tracked {
+                    gradients.add(input, gradient)?;
+                }
+            }
+            Ok(())
+        });
+    }
+    Ok(y)
 }
 
 /// [`attention`] of candle's primitives, sequence by sequence.
@@ -176,8 +198,6 @@ struct Attention {
     spec: AttentionSpec,
     head_dim: usize,
     dropper: Option<Dropper>,
-    /// `[heads, queries]`: ln Σ exp(score).
-    log_sums: OnceLock<Vec<f64>>,
 }
 
 /// One sequence and head.
@@ -234,7 +254,8 @@ impl Attention {
         out.part(start, rows, head * self.head_dim, self.head_dim)
     }
 
-    fn forward<T: Real>(&self, query: &[T], key: &[T], value: &[T]) -> Vec<T> {
+    /// Also returns ln Σ exp(score), `[heads, queries]`.
+    fn forward<T: Real>(&self, query: &[T], key: &[T], value: &[T]) -> (Vec<T>, Vec<f64>) {
         let hidden = self.hidden();
         let rows = query.len() / hidden;
         let mut log_sums = vec![0.0; self.spec.heads * rows];
@@ -270,9 +291,7 @@ impl Attention {
                 }
             });
         });
-        // A forward runs once; a second one would compute the same.
-        let _ = self.log_sums.set(log_sums);
-        out
+        (out, log_sums)
     }
 
     /// From scores to what values are multiplied with; returns ln Σ exp(score).
@@ -296,14 +315,12 @@ impl Attention {
     fn backward<T: Real>(
         &self,
         [query, key, value]: [&Tensor; 3],
-        gradient: &Tensor,
-    ) -> Result<[Tensor; 3]> {
-        let Some(log_sums) = self.log_sums.get() else { bail!("attention: no forward was run") };
-        let slices = [query, key, value, gradient].map(Slice::<T>::new);
-        let [q_slice, k_slice, v_slice, dy_slice] = slices;
-        let (q_slice, k_slice, v_slice, dy_slice) = (q_slice?, k_slice?, v_slice?, dy_slice?);
-        let (q_all, k_all) = (q_slice.get(), k_slice.get());
-        let (v_all, dy_all) = (v_slice.get(), dy_slice.get());
+        log_sums: &[f64],
+        dy_all: &[T],
+    ) -> Result<[Vec<T>; 3]> {
+        let [q_slice, k_slice, v_slice] = [query, key, value].map(Slice::<T>::new);
+        let (q_slice, k_slice, v_slice) = (q_slice?, k_slice?, v_slice?);
+        let (q_all, k_all, v_all) = (q_slice.get(), k_slice.get(), v_slice.get());
         let hidden = self.hidden();
         let rows = q_all.len() / hidden;
         let scale = T::of(self.spec.scale);
@@ -368,12 +385,7 @@ impl Attention {
                 });
             });
         });
-        let device = query.device();
-        Ok([
-            Tensor::from_vec(dq, query.shape(), device)?,
-            Tensor::from_vec(dk, key.shape(), device)?,
-            Tensor::from_vec(dv, value.shape(), device)?,
-        ])
+        Ok([dq, dk, dv])
     }
 
     /// `p` holds scores and becomes what values were multiplied with; `ds` holds dy·v and becomes the
@@ -416,47 +428,10 @@ fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..(start + QUERIES_PER_BLOCK).min(queries))
 }
 
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        query: &CpuStorage,
-        query_layout: &Layout,
-        key: &CpuStorage,
-        key_layout: &Layout,
-        value: &CpuStorage,
-        value_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(query, T => {
-            let (query, key) = (read(query, query_layout)?, read(key, key_layout)?);
-            let value = read(value, value_layout)?;
-            output(self.forward::<T>(query, key, value), query_layout.shape().clone())
-        })
-    }
-
-    fn bwd(
-        &self,
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let inputs = [query, key, value];
-        let [dq, dk, dv] = by_dtype!(query, T => self.backward::<T>(inputs, &gradient))?;
-        let wanted = |tensor: &Tensor, gradient| tensor.track_op().then_some(gradient);
-        Ok((wanted(query, dq), wanted(key, dk), wanted(value, dv)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::ops::check::{Check, assert_close, flat, tensor};
+    use crate::nn::ops::check::{Check, assert_close, flat, silent, tensor};
     use crate::nn::ops::dropout::tests::{at, places};
     use candle_core::DType;
 
@@ -479,7 +454,7 @@ mod tests {
             .input(&[keys, hidden])
             .input(&[keys, hidden])
             .run(
-                |x, _| attention(&x[0], &x[1], &x[2], spec),
+                |t, x, _| attention(t, &x[0], &x[1], &x[2], spec),
                 |x, _| reference(&x[0], &x[1], &x[2], spec),
             );
     }
@@ -516,7 +491,7 @@ mod tests {
             spec.dropout = Some(at(0.2, 1, places(first as u32, lengths)));
             let count = spec.key_offsets.tokens();
             let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(0, start, count).unwrap());
-            flat(&attention(&q, &k, &v, &spec).unwrap())
+            flat(&attention(&silent(), &q, &k, &v, &spec).unwrap())
         };
         let mut parts = Vec::new();
         let mut start = 0;
@@ -534,7 +509,7 @@ mod tests {
         let (hidden, longest) = (heads * head_dim, 9);
         let spec = spec(&lengths, &lengths, heads, AttentionMask::Full);
         let [q, k, v] = [1, 2, 3].map(|tag| tensor(&[16, hidden], tag));
-        let found = flat(&attention(&q, &k, &v, &spec).unwrap());
+        let found = flat(&attention(&silent(), &q, &k, &v, &spec).unwrap());
         let mut expected = Vec::new();
         for range in spec.key_offsets.ranges() {
             let padded = |x: &Tensor| {
@@ -563,7 +538,7 @@ mod tests {
     fn large_scores_do_not_overflow() {
         let spec = spec(&[3], &[3], 1, AttentionMask::Full);
         let [q, k, v] = [1, 2, 3].map(|tag| (tensor(&[3, 2], tag) * 1e4).unwrap());
-        let found = attention(&q, &k, &v, &spec).unwrap();
+        let found = attention(&silent(), &q, &k, &v, &spec).unwrap();
         assert!(flat(&found).iter().all(|value| value.is_finite()));
         let expected = reference(
             &q.to_dtype(DType::F64).unwrap(),
@@ -579,7 +554,7 @@ mod tests {
         use AttentionMask::{Causal, Full};
         let run = |spec: &AttentionSpec| {
             let x = tensor(&[6, 4], 0);
-            attention(&x, &x, &x, spec)
+            attention(&silent(), &x, &x, &x, spec)
         };
         assert!(run(&spec(&[6], &[6], 2, Full)).is_ok());
         assert!(run(&spec(&[6], &[6], 3, Full)).is_err());

@@ -4,6 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use crate::base::random::{Purpose, Stream};
+use crate::nn::tape::{Gradient, Precision, Tape};
 use crate::nn::Weight;
 
 /// `count` numbers from the standard normal distribution, a function of `tag`.
@@ -35,7 +36,16 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64)
     assert!(difference <= allowed, "{what}: differs by {difference:e}, size {size:e}");
 }
 
-type Forward<'a> = dyn Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync + 'a;
+/// A tape for values alone.
+pub fn silent() -> Tape {
+    Tape::silent(Precision::F32)
+}
+
+/// The fused form, or the reference, which leaves its graph to candle.
+enum Forward<'a> {
+    Fused(&'a (dyn Fn(&Tape, &[Tensor], &[Weight]) -> Result<Tensor> + Sync)),
+    Reference(&'a (dyn Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync)),
+}
 
 pub struct Check {
     name: String,
@@ -70,10 +80,11 @@ impl Check {
 
     pub fn run(
         self,
-        fused: impl Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync,
+        fused: impl Fn(&Tape, &[Tensor], &[Weight]) -> Result<Tensor> + Sync,
         reference: impl Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync,
     ) {
         let name = &self.name;
+        let (fused, reference) = (Forward::Fused(&fused), Forward::Reference(&reference));
         let all = vec![true; self.weights.len()];
         let found = self.outcome(DType::F32, &fused, &all, true);
         compare(
@@ -122,12 +133,6 @@ impl Check {
             .iter()
             .map(|input| Var::from_tensor(&input.to_dtype(dtype).unwrap()).unwrap())
             .collect();
-        // Doubled and halved, so that inputs are not leaves of the graph.
-        let inputs: Vec<Tensor> = vars
-            .iter()
-            .map(|var| if tracked { var.as_tensor().clone() } else { var.as_detached_tensor() })
-            .map(|input| ((input * 2.0).unwrap() * 0.5).unwrap())
-            .collect();
         let weights: Vec<Weight> = self
             .weights
             .iter()
@@ -136,16 +141,44 @@ impl Check {
                 Weight::new(&weight.to_dtype(dtype).unwrap(), trainable).unwrap()
             })
             .collect();
-        let value = forward(&inputs, &weights).unwrap();
-        let gradients = loss(&value).backward().unwrap();
-        for weight in &weights {
-            if let Some(gradient) = gradients.get(weight.tensor()) {
-                weight.add_gradient(gradient).unwrap();
+        let (value, inputs) = match forward {
+            Forward::Fused(forward) => {
+                let tape = Tape::recording(Precision::F32);
+                let inputs: Vec<Tensor> = vars.iter().map(Var::as_detached_tensor).collect();
+                if tracked {
+                    inputs.iter().for_each(|input| tape.watch(input));
+                }
+                let value = forward(&tape, &inputs, &weights).unwrap();
+                let root = factors(&value).flatten_all().unwrap();
+                let root = match dtype {
+                    DType::F32 => Gradient::new(root.to_vec1::<f32>().unwrap()),
+                    _ => Gradient::new(root.to_vec1::<f64>().unwrap()),
+                };
+                let mut found = tape.backward(&value, root).unwrap();
+                let wide = |gradient: Gradient| match gradient.dtype() {
+                    DType::F32 => {
+                        gradient.get::<f32>().unwrap().iter().map(|x| f64::from(*x)).collect()
+                    }
+                    _ => gradient.get::<f64>().unwrap().to_vec(),
+                };
+                let of = |input: &Tensor| found.take(input).map(wide);
+                (value, inputs.iter().map(of).collect())
             }
-        }
+            Forward::Reference(forward) => {
+                let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+                let value = forward(&inputs, &weights).unwrap();
+                let found = loss(&value).backward().unwrap();
+                for weight in &weights {
+                    if let Some(gradient) = found.get(weight.tensor()) {
+                        weight.add_gradient(gradient).unwrap();
+                    }
+                }
+                (value, vars.iter().map(|var| found.get(var).map(flat)).collect())
+            }
+        };
         Outcome {
             value: flat(&value),
-            inputs: vars.iter().map(|var| gradients.get(var).map(flat)).collect(),
+            inputs,
             weights: weights.iter().map(|w| w.gradient().unwrap().as_ref().map(flat)).collect(),
         }
     }
@@ -170,7 +203,11 @@ impl Check {
                         let [inputs, weights] = all;
                         let weights: Vec<Weight> =
                             weights.iter().map(|w| Weight::new(w, false).unwrap()).collect();
-                        loss(&forward(&inputs, &weights).unwrap()).to_scalar::<f64>().unwrap()
+                        let value = match forward {
+                            Forward::Fused(forward) => forward(&silent(), &inputs, &weights),
+                            Forward::Reference(forward) => forward(&inputs, &weights),
+                        };
+                        loss(&value.unwrap()).to_scalar::<f64>().unwrap()
                     };
                     let difference = (moved(h) - moved(-h)) / (2.0 * h);
                     let error = (difference - gradient[element]).abs();
@@ -188,8 +225,12 @@ impl Check {
 
 /// Σ y·r with r random, so that every element of the result has a gradient of its own.
 fn loss(value: &Tensor) -> Tensor {
-    let weights = tensor(value.dims(), 77).to_dtype(value.dtype()).unwrap();
-    (value * weights).unwrap().sum_all().unwrap()
+    (value * factors(value)).unwrap().sum_all().unwrap()
+}
+
+/// r
+fn factors(value: &Tensor) -> Tensor {
+    tensor(value.dims(), 77).to_dtype(value.dtype()).unwrap()
 }
 
 fn compare(name: &str, found: &Outcome, expected: &Outcome, tolerance: f64) {

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
-use super::tensor::{Slice, by_dtype, output, read};
+use super::tensor::{Slice, by_dtype};
 use crate::base::random::{Purpose, philox, philox_lanes, split};
 use crate::nn::Real;
 use crate::nn::parallel::{for_rows, rows_per_piece, written};
+use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{each_with, simd};
 
 /// Where a row of a concatenated batch stands.
@@ -137,9 +138,21 @@ impl Dropper {
 }
 
 /// `x` `[rows, units]`. Drops units and scales up what is kept.
-pub fn dropout(x: &Tensor, at: &DropoutAt) -> Result<Tensor> {
-    let dropper = at.dropper(x.dims2()?.0)?;
-    x.contiguous()?.apply_op1(Dropout { dropper, rows: at.rows.clone() })
+pub fn dropout(tape: &Tape, x: &Tensor, at: &DropoutAt) -> Result<Tensor> {
+    let (rows, units) = x.dims2()?;
+    let op = Dropout { dropper: at.dropper(rows)?, rows: at.rows.clone() };
+    let y = by_dtype!(x, T => {
+        let values = Slice::<T>::new(x)?;
+        Tensor::from_vec(op.apply::<T>(values.get(), units), x.shape(), x.device())?
+    });
+    if tape.needs(&[x], []) {
+        let x = x.clone();
+        tape.record(&y, move |dy, gradients| {
+            let dx = by_dtype!(dy, T => Gradient::new(op.apply::<T>(dy.get()?, units)));
+            gradients.add(&x, dx)
+        });
+    }
+    Ok(y)
 }
 
 /// [`dropout`] of candle's primitives: a product with [`mask`].
@@ -178,31 +191,10 @@ impl Dropout {
     }
 }
 
-impl CustomOp1 for Dropout {
-    fn name(&self) -> &'static str {
-        "dropout"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(x, T => {
-            output(self.apply::<T>(read(x, layout)?, layout.dims()[1]), layout.shape().clone())
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let out = by_dtype!(x, T => {
-            let gradient = Slice::<T>::new(&gradient)?;
-            Tensor::from_vec(self.apply(gradient.get(), x.dim(1)?), x.shape(), x.device())
-        });
-        out.map(Some)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::nn::ops::check::{Check, flat, tensor};
+    use crate::nn::ops::check::{Check, flat, silent, tensor};
     use candle_core::{DType, Device};
 
     /// Places of `lengths.len()` sequences, of which the first is number `first` of the update.
@@ -225,7 +217,7 @@ pub(crate) mod tests {
             let at = at(0.1, 5, places(0, &lengths));
             Check::new("dropout")
                 .input(&[lengths.iter().sum(), units])
-                .run(|x, _| dropout(&x[0], &at), |x, _| reference(&x[0], &at));
+                .run(|t, x, _| dropout(t, &x[0], &at), |x, _| reference(&x[0], &at));
         }
     }
 
@@ -236,7 +228,7 @@ pub(crate) mod tests {
         let rows = places(0, &[512]);
         let mut seen = Vec::new();
         for (p, site) in [(0.1, 0), (0.1, 1), (0.5, 0), (0.9, 0)] {
-            let values = flat(&dropout(&ones, &at(p, site, rows.clone())).unwrap());
+            let values = flat(&dropout(&silent(), &ones, &at(p, site, rows.clone())).unwrap());
             let n = values.len() as f64;
             let kept = values.iter().filter(|value| **value != 0.0).count() as f64 / n;
             let deviation = (p * (1.0 - p) / n).sqrt();
@@ -252,14 +244,14 @@ pub(crate) mod tests {
     fn micro_batches_drop_what_the_whole_update_drops() {
         let lengths: Vec<usize> = (0..32).map(|row| row % 7 + 1).collect();
         let x = tensor(&[lengths.iter().sum(), 40], 1);
-        let whole = flat(&dropout(&x, &at(0.3, 2, places(0, &lengths))).unwrap());
+        let whole = flat(&dropout(&silent(), &x, &at(0.3, 2, places(0, &lengths))).unwrap());
         let mut parts = Vec::new();
         let mut start = 0;
         for (batch, lengths) in lengths.chunks(8).enumerate() {
             let tokens = lengths.iter().sum();
             let part = x.narrow(0, start, tokens).unwrap();
             let at = at(0.3, 2, places(batch as u32 * 8, lengths));
-            parts.extend(flat(&dropout(&part, &at).unwrap()));
+            parts.extend(flat(&dropout(&silent(), &part, &at).unwrap()));
             start += tokens;
         }
         assert_eq!(whole, parts);
@@ -268,10 +260,10 @@ pub(crate) mod tests {
     #[test]
     fn nothing_is_dropped_at_zero_and_wrong_shares_are_errors() {
         let x = tensor(&[3, 5], 1);
-        assert_eq!(flat(&dropout(&x, &at(0.0, 0, places(0, &[3]))).unwrap()), flat(&x));
+        assert_eq!(flat(&dropout(&silent(), &x, &at(0.0, 0, places(0, &[3]))).unwrap()), flat(&x));
         for p in [1.0, -0.1, f64::NAN] {
-            assert!(dropout(&x, &at(p, 0, places(0, &[3]))).is_err());
+            assert!(dropout(&silent(), &x, &at(p, 0, places(0, &[3]))).is_err());
         }
-        assert!(dropout(&x, &at(0.1, 0, places(0, &[4]))).is_err());
+        assert!(dropout(&silent(), &x, &at(0.1, 0, places(0, &[4]))).is_err());
     }
 }

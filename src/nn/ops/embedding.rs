@@ -1,20 +1,67 @@
-//! Rows of a table of embeddings. The backward touches only the rows that occur.
+//! Rows of tables of embeddings. The backward touches only the rows that occur.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
 
-use super::take_rows::gather;
-use super::tensor::{Slice, by_dtype, output, read};
-use crate::nn::vector::each_with;
+use super::tensor::{Slice, by_dtype};
+use crate::nn::parallel::{for_rows, rows_per_piece, written};
+use crate::nn::tape::{Gradient, Tape};
+use crate::nn::vector::{each_with, simd};
 use crate::nn::{Real, Weight};
 
-/// `weight` `[vocabulary, hidden]`, `ids` `[n]`; returns `[n, hidden]`. Fails on an id that is not
-/// in the vocabulary.
-pub fn embedding(weight: &Weight, ids: &[u32]) -> Result<Tensor> {
-    check_ids(weight, ids)?;
-    weight.tensor().apply_op1(Embedding { weight: weight.clone(), ids: ids.to_vec() })
+/// Some rows of a table: `weight` `[vocabulary, hidden]`, `ids` `[n]`.
+pub type Lookup<'a> = (&'a Weight, &'a [u32]);
+
+/// The sum over lookups, in their order; returns `[n, hidden]`. Fails without lookups, if their
+/// shapes differ, and on an id that is not in the vocabulary.
+pub fn embedding(tape: &Tape, lookups: &[Lookup]) -> Result<Tensor> {
+    let [(first, first_ids), others @ ..] = lookups else { bail!("embedding: no tables") };
+    let (count, hidden) = (first_ids.len(), first.dims2()?.1);
+    for (weight, ids) in lookups {
+        check_ids(weight, ids)?;
+        if ids.len() != count || weight.dims2()?.1 != hidden {
+            bail!("embedding: tables of different shapes")
+        }
+    }
+    let y = by_dtype!(first, T => {
+        let tables = lookups.iter().map(|(weight, _)| Slice::<T>::new(weight));
+        let tables = tables.collect::<Result<Vec<_>>>()?;
+        // Held as slices: the guards of candle's storage do not go to other threads.
+        let tables: Vec<&[T]> = tables.iter().map(Slice::get).collect();
+        let out = written(count * hidden, |out| {
+            for_rows(out, hidden, rows_per_piece(hidden), |start, out| {
+                let row_of = |table: usize, row: usize| {
+                    &tables[table][lookups[table].1[row] as usize * hidden..][..hidden]
+                };
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (row, out) in out.chunks_exact_mut(hidden.max(1)).enumerate() {
+                            out.copy_from_slice(row_of(0, start + row));
+                            for table in 1..=others.len() {
+                                each_with(out, row_of(table, start + row), |sum, x| sum + x);
+                            }
+                        }
+                    },
+                );
+            });
+        });
+        Tensor::from_vec(out, (count, hidden), first.device())?
+    });
+    if tape.needs(&[], lookups.iter().map(|(weight, _)| *weight)) {
+        let trained = lookups.iter().filter(|(weight, _)| weight.is_trainable());
+        let trained: Vec<(Weight, Vec<u32>)> =
+            trained.map(|(weight, ids)| ((*weight).clone(), ids.to_vec())).collect();
+        tape.record(&y, move |dy, _| {
+            trained.par_iter().try_for_each(|(weight, ids)| {
+                by_dtype!(dy, T => add_rows::<T>(weight, ids, &dy))
+            })
+        });
+    }
+    Ok(y)
 }
 
-/// [`embedding`] of candle's primitives.
+/// [`embedding`] of candle's primitives, for one table.
 pub fn reference(weight: &Tensor, ids: &[u32]) -> Result<Tensor> {
     check_ids(weight, ids)?;
     weight.index_select(&Tensor::from_slice(ids, ids.len(), weight.device())?, 0)
@@ -28,61 +75,52 @@ fn check_ids(weight: &Tensor, ids: &[u32]) -> Result<()> {
     }
 }
 
-struct Embedding {
-    weight: Weight,
-    ids: Vec<u32>,
-}
-
-impl Embedding {
-    /// In the order of the ids, so that sums do not depend on threads.
-    fn backward<T: Real>(&self, gradient: &Tensor) -> Result<()> {
-        let (_, columns) = gradient.dims2()?;
-        let gradient = Slice::<T>::new(gradient)?;
-        self.weight.contribute_rows::<T>(&self.ids, |sum| {
-            for (from, &id) in gradient.get().chunks_exact(columns.max(1)).zip(&self.ids) {
-                let to = &mut sum[id as usize * columns..][..columns];
-                each_with(to, from, |to, from| to + from);
-            }
-        })
-    }
-}
-
-impl CustomOp1 for Embedding {
-    fn name(&self) -> &'static str {
-        "embedding"
-    }
-
-    fn cpu_fwd(&self, weight: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let columns = layout.dims()[1];
-        by_dtype!(weight, T => {
-            output(gather::<T>(read(weight, layout)?, columns, &self.ids), (self.ids.len(), columns))
-        })
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        by_dtype!(gradient, T => self.backward::<T>(&gradient))?;
-        Ok(None)
-    }
+/// In the order of the ids, so that sums do not depend on threads.
+fn add_rows<T: Real>(weight: &Weight, ids: &[u32], dy: &Gradient) -> Result<()> {
+    let (_, columns) = weight.dims2()?;
+    let dy = dy.get::<T>()?;
+    weight.contribute_rows::<T>(ids, |sum| {
+        simd(
+            #[inline(always)]
+            || {
+                for (from, &id) in dy.chunks_exact(columns.max(1)).zip(ids) {
+                    let to = &mut sum[id as usize * columns..][..columns];
+                    each_with(to, from, |to, from| to + from);
+                }
+            },
+        );
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::ops::check::{Check, tensor};
+    use crate::nn::ops::check::{Check, silent, tensor};
 
     #[test]
     fn embedding_agrees_with_its_reference() {
         for ids in [vec![4], vec![0, 16, 3, 3, 3, 9]] {
-            Check::new("embedding")
-                .weight(&[17, 5])
-                .run(|_, w| embedding(&w[0], &ids), |_, w| reference(&w[0], &ids));
+            let kinds: Vec<u32> = ids.iter().map(|id| id % 2).collect();
+            Check::new("embedding").weight(&[17, 5]).run(
+                |t, _, w| embedding(t, &[(&w[0], &ids)]),
+                |_, w| reference(&w[0], &ids),
+            );
+            Check::new("embeddings").weight(&[17, 5]).weight(&[2, 5]).run(
+                |t, _, w| embedding(t, &[(&w[0], &ids), (&w[1], &kinds)]),
+                |_, w| reference(&w[0], &ids)? + reference(&w[1], &kinds)?,
+            );
         }
     }
 
     #[test]
-    fn an_unknown_id_is_an_error() {
+    fn what_does_not_fit_is_an_error() {
         let weight = Weight::new(&tensor(&[3, 2], 0), true).unwrap();
-        assert!(embedding(&weight, &[3]).unwrap_err().to_string().contains("vocabulary of 3"));
+        let run = |ids: &[&[u32]]| {
+            let lookups: Vec<_> = ids.iter().map(|ids| (&weight, *ids)).collect();
+            embedding(&silent(), &lookups)
+        };
+        assert!(run(&[&[3]]).unwrap_err().to_string().contains("vocabulary of 3"));
+        assert!(run(&[&[1], &[1, 2]]).is_err());
+        assert!(run(&[]).is_err());
     }
 }

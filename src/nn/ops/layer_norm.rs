@@ -1,12 +1,13 @@
 //! Layer normalisation, with the residual connection and the dropout before it in the same pass.
 //! Source: Ba, Kiros, Hinton, "Layer normalization" (2016).
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::dropout::{self, DropoutAt, Dropper, Row};
-use super::tensor::{Slice, anchor, by_dtype, output, read};
+use super::tensor::{Slice, by_dtype};
 use crate::nn::parallel::{ROWS_PER_SUM, for_rows, rows_per_piece, written};
+use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{self, each, each_with, each_with2, simd};
 use crate::nn::{Real, Weight};
 
@@ -16,17 +17,19 @@ use crate::nn::{Real, Weight};
 /// Statistics are computed in two passes; the gradients of weight and bias sum chunks of 256 rows,
 /// in order.
 pub fn layer_norm(
+    tape: &Tape,
     x: &Tensor,
     residual: Option<&Tensor>,
     weight: &Weight,
     bias: &Weight,
     eps: f64,
 ) -> Result<Tensor> {
-    fused(x, residual, None, weight, bias, eps)
+    fused(tape, x, residual, None, weight, bias, eps)
 }
 
 /// LN(dropout(x) + residual): how a block of a post-norm transformer ends.
 pub fn dropout_add_layer_norm(
+    tape: &Tape,
     x: &Tensor,
     residual: &Tensor,
     dropout: Option<&DropoutAt>,
@@ -34,7 +37,7 @@ pub fn dropout_add_layer_norm(
     bias: &Weight,
     eps: f64,
 ) -> Result<Tensor> {
-    fused(x, Some(residual), dropout, weight, bias, eps)
+    fused(tape, x, Some(residual), dropout, weight, bias, eps)
 }
 
 /// [`layer_norm`] of candle's primitives.
@@ -66,6 +69,7 @@ pub fn dropout_add_reference(
 }
 
 fn fused(
+    tape: &Tape,
     x: &Tensor,
     residual: Option<&Tensor>,
     dropout: Option<&DropoutAt>,
@@ -97,11 +101,31 @@ fn fused(
         bias: bias.clone(),
         eps,
     };
-    let anchor = anchor(x, [weight, bias]);
-    let x = x.contiguous()?;
     // Without a residual, x stands in for it and is not read.
-    let residual = residual.map_or(Ok(x.clone()), Tensor::contiguous)?;
-    x.apply_op3(&residual, &anchor, op)
+    let residual = residual.unwrap_or(x);
+    let y = by_dtype!(x, T => {
+        let (x_values, residual) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
+        Tensor::from_vec(op.forward::<T>(x_values.get(), residual.get())?, x.shape(), x.device())?
+    });
+    if tape.needs(&[x, residual], [weight, bias]) {
+        let (x, residual) = (x.clone(), residual.clone());
+        let (x_tracked, residual_tracked) = (tape.tracks(&x), tape.tracks(&residual));
+        tape.record(&y, move |dy, gradients| {
+            let (dx, dsum) = by_dtype!(dy, T => {
+                let (dx, dsum) = op.backward::<T>(&x, &residual, dy.get()?)?;
+                (dx.map(Gradient::new), Gradient::new(dsum))
+            });
+            // Without dropout the gradients of both are equal.
+            if x_tracked {
+                gradients.add(&x, dx.unwrap_or_else(|| dsum.clone()))?;
+            }
+            match op.has_residual && residual_tracked {
+                true => gradients.add(&residual, dsum),
+                false => Ok(()),
+            }
+        });
+    }
+    Ok(y)
 }
 
 struct LayerNorm {
@@ -111,9 +135,6 @@ struct LayerNorm {
     bias: Weight,
     eps: f64,
 }
-
-/// The gradients of `x` and `residual`.
-type Gradients = (Option<Tensor>, Option<Tensor>);
 
 impl LayerNorm {
     /// `sum = dropout(x) + residual` for one row; `factors` is what dropout multiplied with.
@@ -157,13 +178,18 @@ impl LayerNorm {
         }))
     }
 
-    fn backward<T: Real>(&self, x: &Tensor, residual: &Tensor, dy: &Tensor) -> Result<Gradients> {
+    /// The gradient of x where dropout makes it another than that of the sum, and that of the sum.
+    fn backward<T: Real>(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        dy: &[T],
+    ) -> Result<(Option<Vec<T>>, Vec<T>)> {
         let (rows, hidden) = x.dims2()?;
-        let (shape, device) = (x.shape(), x.device());
         let (x_slice, residual_slice) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
         let (x_values, residual_values) = (x_slice.get(), residual_slice.get());
-        let (dy, weight) = (Slice::<T>::new(dy)?, Slice::<T>::new(&self.weight)?);
-        let (dy, weight) = (dy.get(), weight.get());
+        let weight = Slice::<T>::new(&self.weight)?;
+        let weight = weight.get();
 
         // Sums of a chunk: the gradient of the weight, then that of the bias.
         let mut sums = vec![T::ZERO; rows.div_ceil(ROWS_PER_SUM) * 2 * hidden];
@@ -218,14 +244,7 @@ impl LayerNorm {
             }
         }
 
-        let dsum = Tensor::from_vec(dsum, shape, device)?;
-        let dx = match self.dropout {
-            Some(_) => Tensor::from_vec(dx, shape, device)?,
-            None => dsum.clone(),
-        };
-        let wanted = |tensor: &Tensor, gradient| tensor.track_op().then_some(gradient);
-        let residual = if self.has_residual { wanted(residual, dsum) } else { None };
-        Ok((wanted(x, dx), residual))
+        Ok((self.dropout.is_some().then_some(dx), dsum))
     }
 }
 
@@ -266,44 +285,10 @@ fn backward_row<T: Real>(
     each_with(dx, normal, |g, normal| (g - mean - normal * along) * scale);
 }
 
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        residual: &CpuStorage,
-        residual_layout: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(x, T => {
-            let (x, residual) = (read(x, layout)?, read(residual, residual_layout)?);
-            output(self.forward::<T>(x, residual)?, layout.shape().clone())
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let (dx, dresidual) = by_dtype!(x, T => self.backward::<T>(x, residual, &gradient))?;
-        Ok((dx, dresidual, None))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::ops::check::{Check, tensor};
+    use crate::nn::ops::check::{Check, silent, tensor};
     use crate::nn::ops::dropout::tests::{at, places};
 
     const EPS: f64 = 1e-12;
@@ -316,7 +301,7 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |x, w| layer_norm(&x[0], None, &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], None, &w[0], &w[1], EPS),
                     |x, w| reference(&x[0], None, &w[0], &w[1], EPS),
                 );
             Check::new(&format!("layer_norm with residual {rows}x{hidden}"))
@@ -325,7 +310,7 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |x, w| layer_norm(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], Some(&x[1]), &w[0], &w[1], EPS),
                     |x, w| reference(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
                 );
         }
@@ -341,7 +326,7 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |x, w| dropout_add_layer_norm(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
+                    |t, x, w| dropout_add_layer_norm(t, &x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
                     |x, w| dropout_add_reference(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
                 );
         }
@@ -351,7 +336,7 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() {
         let weight = |n| Weight::new(&tensor(&[n], 0), true).unwrap();
         let x = tensor(&[2, 3], 0);
-        assert!(layer_norm(&x, None, &weight(4), &weight(3), EPS).is_err());
-        assert!(layer_norm(&x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS).is_err());
+        assert!(layer_norm(&silent(), &x, None, &weight(4), &weight(3), EPS).is_err());
+        assert!(layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS).is_err());
     }
 }

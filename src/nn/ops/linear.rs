@@ -1,22 +1,64 @@
 //! y = x Wᵀ + b.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::cell::OnceCell;
 
-use super::tensor::{Slice, anchor, by_dtype, output, read};
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::tensor::{Slice, by_dtype};
 use crate::nn::parallel::{sum_rows, written};
+use crate::nn::product::bf16::{self, Factor, Panels, Rows};
 use crate::nn::product::{Matrix, Onto, product};
+use crate::nn::tape::{Gradient, Precision, Tape};
 use crate::nn::vector::{each_with, simd};
+use crate::nn::weight::Orientation;
 use crate::nn::{Real, Weight};
+
+/// A weight `[out, in]` and, where there is one, a bias `[out]`.
+pub type Layer<'a> = (&'a Weight, Option<&'a Weight>);
 
 /// `x` `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
 ///
 /// Computes no gradient for a frozen weight. The gradient of the bias sums chunks of 256 rows, in
 /// order.
-pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-    check(x.dim(1)?, weight, bias)?;
-    let op = Linear { weight: weight.clone(), bias: bias.cloned() };
-    let anchor = anchor(x, std::iter::once(weight).chain(bias));
-    x.contiguous()?.apply_op2(&anchor, op)
+pub fn linear(tape: &Tape, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
+    let [y] = linears(tape, x, [(weight, bias)])?;
+    Ok(y)
+}
+
+/// Several layers of one input, whose gradient is summed over them in their order.
+pub fn linears<const N: usize>(
+    tape: &Tape,
+    x: &Tensor,
+    layers: [Layer; N],
+) -> Result<[Tensor; N]> {
+    let (_, inputs) = x.dims2()?;
+    for (weight, bias) in layers {
+        check(inputs, weight, bias)?;
+    }
+    let source = Source::new(tape.precision(), x)?;
+    let outputs = layers.iter().map(|(weight, bias)| source.forward(weight, *bias));
+    let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
+    let weights = layers.iter().flat_map(|(weight, bias)| std::iter::once(*weight).chain(*bias));
+    if tape.needs(&[x], weights) {
+        let x = tape.tracks(x).then(|| x.clone());
+        let own: Vec<_> =
+            layers.iter().map(|(weight, bias)| ((*weight).clone(), bias.cloned())).collect();
+        tape.record_all(&outputs.iter().collect::<Vec<_>>(), move |all, gradients| {
+            let mut dx = None;
+            for (dy, (weight, bias)) in all.iter().zip(&own) {
+                let Some(dy) = dy else { continue };
+                source.weight_gradients(dy, weight, bias.as_ref())?;
+                if x.is_some() {
+                    dx = Some(source.input_gradient(dy, weight, dx)?);
+                }
+            }
+            match (x, dx) {
+                (Some(x), Some(dx)) => gradients.add(&x, dx),
+                _ => Ok(()),
+            }
+        });
+    }
+    outputs.try_into().or_else(|_| bail!("as many outputs as layers"))
 }
 
 /// Fails if `weight` does not take `inputs` columns or `bias` does not fit it; returns its outputs.
@@ -39,119 +81,170 @@ pub fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<T
     bias.map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
 }
 
-/// x Wᵀ + b of `[rows, in]`, as `[rows, out]`.
-pub(super) fn forward<T: Real>(
-    x: &[T],
-    rows: usize,
-    weight: &Weight,
-    bias: Option<&Weight>,
-) -> Result<Vec<T>> {
-    let (outputs, inputs) = weight.dims2()?;
-    let weight = Slice::<T>::new(weight)?;
-    let bias = bias.map(|bias| Slice::<T>::new(bias)).transpose()?;
-    Ok(written(rows * outputs, |out| {
-        let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
-        let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
-        product(out, Matrix::new(x, rows, inputs), weight, T::ONE, onto);
-    }))
+/// What linear layers read, in the form that products take it; kept for the backward.
+pub(super) struct Source {
+    form: Form,
+    /// For the gradients of weights.
+    panels: OnceCell<Panels>,
 }
 
-/// Adds to the gradients of a weight and a bias that train: dyᵀ x and the sum of dy over rows.
-pub(super) fn weight_gradients<T: Real>(
-    x: &[T],
-    dy: &[T],
-    rows: usize,
-    weight: &Weight,
-    bias: Option<&Weight>,
-) -> Result<()> {
-    let (outputs, inputs) = weight.dims2()?;
-    if let Some(bias) = bias
-        && bias.is_trainable()
-    {
-        bias.contribute::<T>(|sum, is_first| {
-            sum_rows(rows, outputs, sum, is_first, |range, sums| {
-                simd(
-                    #[inline(always)]
-                    || {
-                        for row in range {
-                            let dy = &dy[row * outputs..][..outputs];
-                            each_with(sums, dy, |sum, value| sum + value);
-                        }
-                    },
-                );
-            });
-        })?;
-    }
-    if weight.is_trainable() {
-        let (x, dy) = (Matrix::new(x, rows, inputs), Matrix::new(dy, rows, outputs));
-        weight.contribute::<T>(|sum, is_first| {
-            product(sum, dy.transposed(), x, T::ONE, Onto::sum(is_first));
-        })?;
-    }
-    Ok(())
+enum Form {
+    Exact(Tensor),
+    Rounded(Rows),
 }
 
-/// dy W, `[rows, in]`.
-pub(super) fn input_gradient<T: Real>(dy: &[T], rows: usize, weight: &Weight) -> Result<Vec<T>> {
-    let (outputs, inputs) = weight.dims2()?;
-    let weight = Slice::<T>::new(weight)?;
-    let (dy, weight) = (Matrix::new(dy, rows, outputs), Matrix::new(weight.get(), outputs, inputs));
-    Ok(written(rows * inputs, |out| product(out, dy, weight, T::ONE, Onto::Nothing)))
-}
-
-struct Linear {
-    weight: Weight,
-    bias: Option<Weight>,
-}
-
-impl Linear {
-    fn backward<T: Real>(&self, x: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (rows, _) = x.dims2()?;
-        let (x_values, dy) = (Slice::<T>::new(x)?, Slice::<T>::new(gradient)?);
-        weight_gradients(x_values.get(), dy.get(), rows, &self.weight, self.bias.as_ref())?;
-        if !x.track_op() {
-            return Ok(None);
+impl Source {
+    /// `x` `[rows, in]`.
+    pub fn new(precision: Precision, x: &Tensor) -> Result<Self> {
+        if precision == Precision::Bf16 && x.dtype() == DType::F32 {
+            let values = Slice::<f32>::new(x)?;
+            return Ok(Self::rounded(Rows::new(values.get(), x.dim(1)?)));
         }
-        let dx = input_gradient(dy.get(), rows, &self.weight)?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+        Ok(Self { form: Form::Exact(x.clone()), panels: OnceCell::new() })
+    }
+
+    pub fn rounded(rows: Rows) -> Self {
+        Self { form: Form::Rounded(rows), panels: OnceCell::new() }
+    }
+
+    fn rows(&self) -> Result<usize> {
+        match &self.form {
+            Form::Exact(x) => x.dim(0),
+            Form::Rounded(rows) => Ok(rows.rows()),
+        }
+    }
+
+    /// x Wᵀ + b, `[rows, out]`.
+    pub fn forward(&self, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
+        let (outputs, inputs) = weight.dims2()?;
+        let rows = self.rows()?;
+        match &self.form {
+            Form::Exact(x) => by_dtype!(x, T => {
+                let x_values = Slice::<T>::new(x)?;
+                let weight = Slice::<T>::new(weight)?;
+                let bias = bias.map(|bias| Slice::<T>::new(bias)).transpose()?;
+                let out = written(rows * outputs, |out| {
+                    let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
+                    let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
+                    let x = Matrix::new(x_values.get(), rows, inputs);
+                    product(out, x, weight, <T as Real>::ONE, onto);
+                });
+                Tensor::from_vec(out, (rows, outputs), x.device())
+            }),
+            Form::Rounded(x) => {
+                let panels = weight.panels(Orientation::Transposed)?;
+                let bias = bias.map(|bias| Slice::<f32>::new(bias)).transpose()?;
+                let out = written(rows * outputs, |out| {
+                    let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
+                    bf16::product(out, Factor::Rows(x), &panels, onto);
+                });
+                Tensor::from_vec(out, (rows, outputs), weight.device())
+            }
+        }
+    }
+
+    /// Adds to the gradients of a weight and a bias that train: dyᵀ x and the sum of dy over rows.
+    pub fn weight_gradients(
+        &self,
+        dy: &Gradient,
+        weight: &Weight,
+        bias: Option<&Weight>,
+    ) -> Result<()> {
+        let (outputs, inputs) = weight.dims2()?;
+        let rows = self.rows()?;
+        if let Some(bias) = bias
+            && bias.is_trainable()
+        {
+            by_dtype!(dy, T => bias_gradient::<T>(dy.get()?, rows, outputs, bias))?;
+        }
+        if !weight.is_trainable() {
+            return Ok(());
+        }
+        match &self.form {
+            Form::Exact(x) => by_dtype!(x, T => {
+                let values = Slice::<T>::new(x)?;
+                let x = Matrix::new(values.get(), rows, inputs);
+                let dy = Matrix::new(dy.get::<T>()?, rows, outputs);
+                weight.contribute::<T>(|sum, is_first| {
+                    product(sum, dy.transposed(), x, <T as Real>::ONE, Onto::sum(is_first));
+                })
+            }),
+            Form::Rounded(x) => {
+                let x = self.panels.get_or_init(|| Panels::of_rows(x));
+                let dy = Panels::new(dy.get()?, outputs);
+                weight.contribute::<f32>(|sum, is_first| {
+                    bf16::product(sum, Factor::Transposed(&dy), x, Onto::sum(is_first));
+                })
+            }
+        }
+    }
+
+    /// `sum` + dy W, `[rows, in]`.
+    pub fn input_gradient(
+        &self,
+        dy: &Gradient,
+        weight: &Weight,
+        sum: Option<Gradient>,
+    ) -> Result<Gradient> {
+        let (outputs, inputs) = weight.dims2()?;
+        let rows = self.rows()?;
+        let is_first = sum.is_none();
+        match &self.form {
+            Form::Exact(_) => by_dtype!(dy, T => {
+                let weight = Slice::<T>::new(weight)?;
+                let dy = Matrix::new(dy.get::<T>()?, rows, outputs);
+                let weight = Matrix::new(weight.get(), outputs, inputs);
+                let multiply = |out: &mut [T]| product(out, dy, weight, <T as Real>::ONE, Onto::sum(is_first));
+                added::<T>(sum, rows * inputs, multiply)
+            }),
+            Form::Rounded(_) => {
+                let panels = weight.panels(Orientation::Plain)?;
+                let dy = Rows::new(dy.get()?, outputs);
+                added(sum, rows * inputs, |out: &mut [f32]| {
+                    bf16::product(out, Factor::Rows(&dy), &panels, Onto::sum(is_first));
+                })
+            }
+        }
     }
 }
 
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
+/// Lets `write` change a sum, or write all of a new one.
+fn added<T: Real>(
+    sum: Option<Gradient>,
+    count: usize,
+    write: impl FnOnce(&mut [T]),
+) -> Result<Gradient> {
+    let values = match sum {
+        None => written(count, write),
+        Some(sum) => {
+            let mut values = sum.into_values()?;
+            write(&mut values);
+            values
+        }
+    };
+    Ok(Gradient::new(values))
+}
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape = (layout.dims()[0], self.weight.dim(0)?);
-        by_dtype!(x, T => {
-            output(forward::<T>(read(x, layout)?, shape.0, &self.weight, self.bias.as_ref())?, shape)
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let dx = by_dtype!(x, T => self.backward::<T>(x, &gradient))?;
-        Ok((dx, None))
-    }
+fn bias_gradient<T: Real>(dy: &[T], rows: usize, outputs: usize, bias: &Weight) -> Result<()> {
+    bias.contribute::<T>(|sum, is_first| {
+        sum_rows(rows, outputs, sum, is_first, |range, sums| {
+            simd(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let dy = &dy[row * outputs..][..outputs];
+                        each_with(sums, dy, |sum, value| sum + value);
+                    }
+                },
+            );
+        });
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::ops::check::Check;
+    use crate::nn::ops::check::{Check, silent};
 
     #[test]
     fn linear_agrees_with_its_reference() {
@@ -161,13 +254,13 @@ mod tests {
                 .weight(&[outputs, inputs])
                 .weight(&[outputs])
                 .run(
-                    |x, w| linear(&x[0], &w[0], Some(&w[1])),
+                    |t, x, w| linear(t, &x[0], &w[0], Some(&w[1])),
                     |x, w| reference(&x[0], &w[0], Some(&w[1])),
                 );
             Check::new("linear without bias")
                 .input(&[rows, inputs])
                 .weight(&[outputs, inputs])
-                .run(|x, w| linear(&x[0], &w[0], None), |x, w| reference(&x[0], &w[0], None));
+                .run(|t, x, w| linear(t, &x[0], &w[0], None), |x, w| reference(&x[0], &w[0], None));
         }
     }
 
@@ -177,7 +270,7 @@ mod tests {
         let zeros =
             |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, device).unwrap();
         let weight = |shape: &[usize]| Weight::new(&zeros(shape), true).unwrap();
-        assert!(linear(&zeros(&[2, 3]), &weight(&[5, 4]), None).is_err());
-        assert!(linear(&zeros(&[2, 3]), &weight(&[5, 3]), Some(&weight(&[4]))).is_err());
+        assert!(linear(&silent(), &zeros(&[2, 3]), &weight(&[5, 4]), None).is_err());
+        assert!(linear(&silent(), &zeros(&[2, 3]), &weight(&[5, 3]), Some(&weight(&[4]))).is_err());
     }
 }

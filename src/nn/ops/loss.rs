@@ -2,10 +2,11 @@
 //! the *whole* update, so that cutting an update into micro-batches changes nothing. The gradient is
 //! computed together with the value.
 
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{D, Result, Tensor, WithDType, bail};
 
 use super::tensor::{Slice, by_dtype};
 use crate::nn::Real;
+use crate::nn::tape::{Gradient, Tape};
 
 /// A target that is not supervised.
 pub const IGNORED: i64 = -100;
@@ -17,6 +18,7 @@ pub const IGNORED: i64 = -100;
 /// With the denominator Σ w_y over supervised rows this is PyTorch's `CrossEntropyLoss`. Fails on a
 /// target that is no class and on a denominator that is not positive.
 pub fn cross_entropy(
+    tape: &Tape,
     logits: &Tensor,
     targets: &[i64],
     class_weights: Option<&[f32]>,
@@ -26,9 +28,8 @@ pub fn cross_entropy(
     let (rows, classes) = check_classes(logits, targets, class_weights, denominator)?;
     let share = label_smoothing / classes as f64;
     let weight = |class: usize| class_weights.map_or(1.0, |weights| f64::from(weights[class]));
-    let logits = logits.contiguous()?;
     by_dtype!(logits, T => {
-        let slice = Slice::<T>::new(&logits)?;
+        let slice = Slice::<T>::new(logits)?;
         let mut gradient = vec![<T as Real>::ZERO; rows * classes];
         let mut sum = 0.0;
         let mut wanted = vec![0.0f64; classes];
@@ -52,7 +53,7 @@ pub fn cross_entropy(
                 *gradient = T::of((total * log_p.exp() - wanted) / denominator);
             }
         }
-        scalar(&logits, T::of(sum / denominator), gradient)
+        scalar(tape, logits, T::of(sum / denominator), gradient)
     })
 }
 
@@ -84,9 +85,14 @@ pub fn cross_entropy_reference(
 
 /// `logits`, `targets` `[n, classes]`, targets in [0, 1], row by row. Returns a scalar:
 /// Σ (max(x, 0) − x·y + ln(1 + e^−|x|)) / `denominator`.
-pub fn bce_with_logits(logits: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
+pub fn bce_with_logits(
+    tape: &Tape,
+    logits: &Tensor,
+    targets: &[f32],
+    denominator: f64,
+) -> Result<Tensor> {
     check_values(logits, targets, denominator)?;
-    elementwise(logits, targets, denominator, |x, y| {
+    elementwise(tape, logits, targets, denominator, |x, y| {
         let value = x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
         (value, 1.0 / (1.0 + (-x).exp()) - y)
     })
@@ -106,9 +112,14 @@ pub fn bce_with_logits_reference(
 }
 
 /// `predictions` and `targets` of one length. Returns a scalar: Σ (x − y)² / `denominator`.
-pub fn mse(predictions: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
+pub fn mse(
+    tape: &Tape,
+    predictions: &Tensor,
+    targets: &[f32],
+    denominator: f64,
+) -> Result<Tensor> {
     check_values(predictions, targets, denominator)?;
-    elementwise(predictions, targets, denominator, |x, y| ((x - y) * (x - y), 2.0 * (x - y)))
+    elementwise(tape, predictions, targets, denominator, |x, y| ((x - y) * (x - y), 2.0 * (x - y)))
 }
 
 /// [`mse`] of candle's primitives.
@@ -167,14 +178,14 @@ fn greater(a: f64, b: f64) -> f64 {
 
 /// Σ f(x, y).0 / denominator, whose gradient is f(x, y).1 / denominator.
 fn elementwise(
+    tape: &Tape,
     values: &Tensor,
     targets: &[f32],
     denominator: f64,
     f: impl Fn(f64, f64) -> (f64, f64),
 ) -> Result<Tensor> {
-    let values = values.contiguous()?;
     by_dtype!(values, T => {
-        let slice = Slice::<T>::new(&values)?;
+        let slice = Slice::<T>::new(values)?;
         let mut sum = 0.0;
         let mut gradient = Vec::with_capacity(targets.len());
         for (value, &target) in slice.get().iter().zip(targets) {
@@ -182,41 +193,31 @@ fn elementwise(
             sum += value;
             gradient.push(T::of(slope / denominator));
         }
-        scalar(&values, T::of(sum / denominator), gradient)
+        scalar(tape, values, T::of(sum / denominator), gradient)
     })
 }
 
 /// A scalar that depends on `x` with this gradient.
-fn scalar<T: Real>(x: &Tensor, value: T, gradient: Vec<T>) -> Result<Tensor> {
-    let gradient = Tensor::from_vec(gradient, x.shape(), x.device())?;
-    x.apply_op1(Loss { value: value.to_f64(), gradient })
-}
-
-struct Loss {
-    value: f64,
-    gradient: Tensor,
-}
-
-impl CustomOp1 for Loss {
-    fn name(&self) -> &'static str {
-        "loss"
+fn scalar<T: Real>(tape: &Tape, x: &Tensor, value: T, mut gradient: Vec<T>) -> Result<Tensor> {
+    let loss = Tensor::from_vec(vec![value], (), x.device())?;
+    if tape.needs(&[x], []) {
+        let x = x.clone();
+        tape.record(&loss, move |by, gradients| {
+            if let [by] = by.get::<T>()?
+                && *by != T::ONE
+            {
+                gradient.iter_mut().for_each(|gradient| *gradient = *gradient * *by);
+            }
+            gradients.add(&x, Gradient::new(gradient))
+        });
     }
-
-    fn cpu_fwd(&self, x: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(x, T => {
-            Ok((T::to_cpu_storage_owned(vec![<T as Real>::of(self.value)]), Shape::from(())))
-        })
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        self.gradient.broadcast_mul(gradient).map(Some)
-    }
+    Ok(loss)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::ops::check::{Check, flat, tensor};
+    use crate::nn::ops::check::{Check, flat, silent, tensor};
 
     fn targets(rows: usize, classes: usize) -> Vec<i64> {
         (0..rows)
@@ -232,7 +233,7 @@ mod tests {
             for weights in [None, Some(&weights[..])] {
                 for smoothing in [0.0, 0.1] {
                     Check::new("cross_entropy").input(&[rows, classes]).run(
-                        |x, _| cross_entropy(&x[0], &targets, weights, smoothing, 3.5),
+                        |t, x, _| cross_entropy(t, &x[0], &targets, weights, smoothing, 3.5),
                         |x, _| cross_entropy_reference(&x[0], &targets, weights, smoothing, 3.5),
                     );
                 }
@@ -245,12 +246,12 @@ mod tests {
         for (rows, classes) in [(1, 1), (17, 5), (257, 3)] {
             let targets: Vec<f32> = (0..rows * classes).map(|i| (i % 3) as f32 / 2.0).collect();
             Check::new("bce_with_logits").input(&[rows, classes]).run(
-                |x, _| bce_with_logits(&x[0], &targets, 2.5),
+                |t, x, _| bce_with_logits(t, &x[0], &targets, 2.5),
                 |x, _| bce_with_logits_reference(&x[0], &targets, 2.5),
             );
             Check::new("mse")
                 .input(&[rows * classes])
-                .run(|x, _| mse(&x[0], &targets, 2.5), |x, _| mse_reference(&x[0], &targets, 2.5));
+                .run(|t, x, _| mse(t, &x[0], &targets, 2.5), |x, _| mse_reference(&x[0], &targets, 2.5));
         }
     }
 
@@ -259,7 +260,7 @@ mod tests {
     fn cross_entropy_by_hand() {
         let logits = Tensor::new(&[[0.0, 3f64.ln()]], &candle_core::Device::Cpu).unwrap();
         let value = |target, weights: Option<&[f32]>, smoothing| {
-            let loss = cross_entropy(&logits, &[target], weights, smoothing, 1.0).unwrap();
+            let loss = cross_entropy(&silent(), &logits, &[target], weights, smoothing, 1.0).unwrap();
             loss.to_scalar::<f64>().unwrap()
         };
         let (ln4, ln43) = (4f64.ln(), (4f64 / 3.0).ln());
@@ -274,8 +275,8 @@ mod tests {
     fn large_logits_do_not_overflow_and_nan_stays() {
         let loss = |values: [f32; 2]| {
             let logits = Tensor::new(&[values], &candle_core::Device::Cpu).unwrap();
-            let loss = cross_entropy(&logits, &[0], None, 0.0, 1.0).unwrap();
-            (flat(&loss)[0], flat(&bce_with_logits(&logits, &[1.0, 0.0], 1.0).unwrap())[0])
+            let loss = cross_entropy(&silent(), &logits, &[0], None, 0.0, 1.0).unwrap();
+            (flat(&loss)[0], flat(&bce_with_logits(&silent(), &logits, &[1.0, 0.0], 1.0).unwrap())[0])
         };
         assert_eq!(loss([-1e4, 1e4]), (2e4, 2e4));
         let (ce, bce) = loss([f32::NAN, 0.0]);
@@ -285,11 +286,11 @@ mod tests {
     #[test]
     fn wrong_targets_are_errors() {
         let logits = tensor(&[2, 3], 0);
-        assert!(cross_entropy(&logits, &[0], None, 0.0, 1.0).is_err());
-        assert!(cross_entropy(&logits, &[0, 3], None, 0.0, 1.0).is_err());
-        assert!(cross_entropy(&logits, &[0, -1], None, 0.0, 1.0).is_err());
-        assert!(cross_entropy(&logits, &[0, 1], Some(&[1.0]), 0.0, 1.0).is_err());
-        assert!(cross_entropy(&logits, &[0, 1], None, 0.0, 0.0).is_err());
-        assert!(mse(&logits, &[0.0], 1.0).is_err());
+        assert!(cross_entropy(&silent(), &logits, &[0], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&silent(), &logits, &[0, 3], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&silent(), &logits, &[0, -1], None, 0.0, 1.0).is_err());
+        assert!(cross_entropy(&silent(), &logits, &[0, 1], Some(&[1.0]), 0.0, 1.0).is_err());
+        assert!(cross_entropy(&silent(), &logits, &[0, 1], None, 0.0, 0.0).is_err());
+        assert!(mse(&silent(), &logits, &[0.0], 1.0).is_err());
     }
 }

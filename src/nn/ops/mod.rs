@@ -1,6 +1,6 @@
 //! One operation per file: the fused form, named like its file, and its `reference`.
 //!
-//! All take and return contiguous f32 tensors (f64 for checks) in the main memory, and fail on
+//! All take the tape that they record their way back on, and return contiguous f32 tensors (f64 for checks) in the main memory, and fail on
 //! shapes that do not fit. An operation's gradient with respect to a tensor that is outside of the
 //! graph is not computed.
 
@@ -14,7 +14,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod take_rows;
-mod tensor;
+pub(crate) mod tensor;
 
 pub use adamw::sum_of_squares;
 

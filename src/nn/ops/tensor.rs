@@ -2,11 +2,12 @@
 
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{Result, Storage, Tensor, bail};
 
-use crate::nn::{Real, Weight};
+use crate::nn::Real;
+use crate::nn::tape::Gradient;
 
-/// Runs the expression with `$t` standing for the element type of a tensor or storage.
+/// Runs the expression with `$t` standing for the element type of a tensor or gradient.
 macro_rules! by_dtype {
     ($tensor:expr, $t:ident => $body:expr) => {
         match {
@@ -37,9 +38,9 @@ impl HasDType for Tensor {
     }
 }
 
-impl HasDType for CpuStorage {
+impl HasDType for Gradient {
     fn element(&self) -> candle_core::DType {
-        candle_core::backend::BackendStorage::dtype(self)
+        self.dtype()
     }
 }
 
@@ -72,23 +73,4 @@ impl<'a, T: Real> Slice<'a, T> {
             _ => &[],
         }
     }
-}
-
-/// The values under a contiguous layout.
-pub fn read<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
-        None => bail!("an operation takes contiguous tensors, found {layout:?}"),
-    }
-}
-
-pub fn output<T: Real>(values: Vec<T>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shape)> {
-    Ok((T::to_cpu_storage_owned(values), shape.into()))
-}
-
-/// What an operation on `x` takes as a second input so that candle records it in the graph although
-/// its weights are not inputs: a weight that trains, or `x` itself. Its gradient is `None`.
-pub fn anchor<'a>(x: &Tensor, weights: impl IntoIterator<Item = &'a Weight>) -> Tensor {
-    let mut weights = weights.into_iter().map(Weight::tensor);
-    weights.find(|weight| weight.track_op()).unwrap_or(x).clone()
 }

@@ -3,6 +3,7 @@
 use super::{KeepRule, Length, LossWord, Method, StopRule, Train, WeightRule};
 use crate::base::Code;
 use crate::data::{BatchSize, Targets};
+use crate::model::Compute;
 use crate::nn::Parameters;
 use crate::schema::{Or, Pick, Unit};
 use crate::step::run::StepError;
@@ -104,6 +105,7 @@ impl Train {
         &self,
         loss: LossOptions,
         quick: Option<usize>,
+        compute: Compute,
     ) -> Result<Settings, StepError> {
         let unchecked = |what: &str| StepError::internal(format!("`{what}` was not checked"));
         let optimizer = self.optimizer.clone().or_else(|| Pick::default_of("adamw"));
@@ -146,7 +148,7 @@ impl Train {
             stop_early,
             checkpoint_every: Some(length(&self.checkpoint_every)),
             seed: self.seed(),
-            path: crate::model::Path::Fused,
+            compute,
         })
     }
 

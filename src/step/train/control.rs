@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::model::ModelError;
-use crate::step::run::{Event, RunCx, StepError, Stop};
+use crate::step::run::{Event, RunCx, StepError, Stop, Work};
 use crate::train::{State, trainer};
 
 /// The state of an earlier attempt at the same key, if it is whole.
@@ -54,12 +54,18 @@ impl trainer::Control for Bridge<'_, '_> {
             Inner::Started { updates, .. } => {
                 Event::Phase { name: "training", total: Some(*updates) }
             }
-            Inner::Updated { row, .. } => {
+            Inner::Updated { row, rows, tokens, optimizer_seconds, .. } => {
                 let detail = format!(
                     "loss {:.4}, epoch {:.2}, rate {:.2e}",
                     row.loss, row.epoch, row.learning_rate
                 );
-                Event::Progress { done: row.update, detail }
+                let work = Work {
+                    rows: *rows,
+                    tokens: *tokens,
+                    loss: Some(row.loss),
+                    optimizer_seconds: Some(*optimizer_seconds),
+                };
+                Event::Progress { done: row.update, detail, work: Some(work) }
             }
             Inner::Validating { .. } => return,
             Inner::Validated { update, epoch, loss, score } => {
