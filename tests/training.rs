@@ -6,8 +6,8 @@ use ftrun::data::{Labels, Targets};
 use ftrun::model::{
     Compute, Config, Dropping, HeadChoice, Memory, Model, ModelError, Pass, Path, Read,
 };
-use ftrun::nn::Precision;
 use ftrun::nn::Parameters;
+use ftrun::nn::Precision;
 use ftrun::schema::{Bound, Pick};
 use ftrun::task::assemble::{self, Assembled};
 use ftrun::task::{LossOptions, Network};
@@ -293,9 +293,7 @@ fn dropout_is_drawn_by_seed_and_update_and_absent_in_evaluation() {
     let rows = rows(8);
     let (with, without) = (assembled(0.1), assembled(0.0));
     let loss = |made: &Assembled, pass: Pass| gradients(made, &rows, &[rows.all()], &pass).0;
-    let at = |seed, update| {
-        Pass::training(Compute::default(), Some(Dropping { seed, update }))
-    };
+    let at = |seed, update| Pass::training(Compute::default(), Some(Dropping { seed, update }));
     let undropped = || Pass::training(Compute::default(), None);
     assert_eq!(loss(&with, at(1, 1)).to_bits(), loss(&with, at(1, 1)).to_bits());
     assert_ne!(loss(&with, at(1, 1)), loss(&with, at(1, 2)));
@@ -363,7 +361,7 @@ fn order_and_neighbours_of_a_row_do_not_change_its_logits() {
     let made = assembled(0.1);
     let rows = rows(20);
     let of = |rows: &Rows| {
-        evaluate::logits(&made.network, &made.parameters, rows, Path::Fused, &mut |_| true)
+        evaluate::logits(&made.network, &made.parameters, rows, Compute::default(), &mut |_| true)
             .expect("logits")
             .expect("not stopped")
     };
@@ -583,7 +581,8 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
     assert_eq!((report.missing.len(), report.unexpected.len()), (0, 0));
     assert_eq!(read.head.as_ref().map(|head| head.labels.clone()), Some(labels().names().to_vec()));
     let logits = |network: &Network, parameters: &Parameters| {
-        evaluate::logits(network, parameters, &rows, Path::Fused, &mut |_| true).expect("logits")
+        evaluate::logits(network, parameters, &rows, Compute::default(), &mut |_| true)
+            .expect("logits")
     };
     let again = assemble::for_evaluation(&read, Some(&labels())).expect("a network");
     assert_eq!(logits(&made.network, &made.parameters), logits(&again.network, &again.parameters));

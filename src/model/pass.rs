@@ -206,9 +206,15 @@ impl Pass {
         let at = self.dropout_at(dropping);
         let (weight, bias) = norm;
         Ok(match self.compute.path {
-            Path::Fused => {
-                layer_norm::dropout_add_layer_norm(&self.tape, x, residual, at.as_ref(), weight, bias, eps)?
-            }
+            Path::Fused => layer_norm::dropout_add_layer_norm(
+                &self.tape,
+                x,
+                residual,
+                at.as_ref(),
+                weight,
+                bias,
+                eps,
+            )?,
             Path::Reference => {
                 layer_norm::dropout_add_reference(x, residual, at.as_ref(), weight, bias, eps)?
             }

@@ -16,11 +16,17 @@ pub fn rows_per_piece(columns: usize) -> usize {
     (ELEMENTS_PER_PIECE / columns.max(1)).max(1)
 }
 
+/// A type of which every bit pattern is a value.
+pub trait Number: Copy {}
+
+impl<T: Real> Number for T {}
+impl Number for u32 {}
+
 /// A vector of `count` elements, every one of which `write` sets.
-pub fn written<T: Real>(count: usize, write: impl FnOnce(&mut [T])) -> Vec<T> {
+pub fn written<T: Number>(count: usize, write: impl FnOnce(&mut [T])) -> Vec<T> {
     let mut values: Vec<T> = Vec::with_capacity(count);
     let spare: &mut [MaybeUninit<T>] = &mut values.spare_capacity_mut()[..count];
-    // SAFETY: `T` is f32 or f64: every bit pattern is a value, and dropping one does nothing. The
+    // SAFETY: `T` is a number: every bit pattern is a value, and dropping one does nothing. The
     // kernels only write to the slice before they read from it.
     let spare = unsafe { &mut *(std::ptr::from_mut(spare) as *mut [T]) };
     write(spare);

@@ -87,8 +87,7 @@ impl Tape {
     ) -> bool {
         let trains = |weight: &Weight| weight.is_trainable();
         self.recording
-            && (inputs.iter().any(|input| self.tracks(input))
-                || weights.into_iter().any(trains))
+            && (inputs.iter().any(|input| self.tracks(input)) || weights.into_iter().any(trains))
     }
 
     /// Records how the gradient of `output` goes on.
@@ -239,8 +238,8 @@ impl Gradients {
 mod tests {
     use super::*;
     use crate::nn::Activation;
-    use crate::nn::ops::check::tensor;
     use crate::nn::ops::activation::activation;
+    use crate::nn::ops::check::tensor;
     use crate::nn::ops::linear::linear;
 
     fn weight(tag: u64) -> Weight {
@@ -269,9 +268,8 @@ mod tests {
             let kept = tape.entries.borrow().len();
             let mut found = tape.backward(&y, Gradient::new(vec![1f32; 54])).unwrap();
             let dx = found.take(&x).unwrap().get::<f32>().unwrap().to_vec();
-            let gradients = weights.map(|weight| {
-                weight.gradient().unwrap().unwrap().to_vec2::<f32>().unwrap()
-            });
+            let gradients =
+                weights.map(|weight| weight.gradient().unwrap().unwrap().to_vec2::<f32>().unwrap());
             (dx, gradients, kept)
         };
         let (plain, again) = (run(false), run(true));

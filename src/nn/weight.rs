@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
 
+use super::Real;
 use super::ops::tensor::Slice;
 use super::product::bf16::Panels;
-use super::Real;
 
 /// A tensor that an operation reads and, unless it is frozen, computes a gradient for. Clones share
 /// values, gradient and the frozen flag. Dereferences to the tensor that reference paths use.

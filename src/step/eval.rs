@@ -177,12 +177,8 @@ pub(super) fn predict_tokens(
         &examples,
         compute,
         &mut |done| {
-            let work = Work {
-                rows: done.rows,
-                tokens: done.tokens,
-                loss: None,
-                optimizer_seconds: None,
-            };
+            let work =
+                Work { rows: done.rows, tokens: done.tokens, loss: None, optimizer_seconds: None };
             control.event(Event::Progress {
                 done: done.finished as u64,
                 detail: String::new(),

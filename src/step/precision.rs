@@ -31,7 +31,8 @@ variants! {
 }
 
 const MISSING: &str = "this processor has no products of bf16 (AVX512-BF16)";
-const WAY_OUT: &str = "`precision = f32`, or `auto`, which takes bf16 only where the processor has it";
+const WAY_OUT: &str =
+    "`precision = f32`, or `auto`, which takes bf16 only where the processor has it";
 
 impl Precision {
     /// What it comes to on this processor, also where it cannot be computed.

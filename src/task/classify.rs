@@ -99,14 +99,9 @@ impl Task for Classify {
         let weights = options.class_weights.as_deref();
         let smoothing = options.label_smoothing;
         Ok(match pass.path() {
-            Path::Fused => loss::cross_entropy(
-                pass.tape(),
-                logits,
-                classes,
-                weights,
-                smoothing,
-                denominator,
-            )?,
+            Path::Fused => {
+                loss::cross_entropy(pass.tape(), logits, classes, weights, smoothing, denominator)?
+            }
             Path::Reference => {
                 loss::cross_entropy_reference(logits, classes, weights, smoothing, denominator)?
             }

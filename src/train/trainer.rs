@@ -42,7 +42,11 @@ pub struct Settings {
 /// Something that happened, for progress and logs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    Started { updates: u64, first: u64, rows: usize },
+    Started {
+        updates: u64,
+        first: u64,
+        rows: usize,
+    },
     Updated {
         updates: u64,
         row: LogRow,
@@ -51,9 +55,18 @@ pub enum Event {
         /// What the optimizer took, with the norm of the gradients.
         optimizer_seconds: f64,
     },
-    Validating { rows: usize },
-    Validated { update: u64, epoch: f64, loss: f64, score: Option<f64> },
-    StoppedEarly { update: u64 },
+    Validating {
+        rows: usize,
+    },
+    Validated {
+        update: u64,
+        epoch: f64,
+        loss: f64,
+        score: Option<f64>,
+    },
+    StoppedEarly {
+        update: u64,
+    },
 }
 
 /// The world around a training run.
@@ -167,13 +180,7 @@ pub fn train(
         let optimizer_seconds = optimizing.elapsed().as_secs_f64();
         state.update += 1;
         let epoch = course.epochs_after(state.update);
-        let row = LogRow {
-            update: state.update,
-            epoch,
-            loss: done.loss,
-            learning_rate,
-            grad_norm,
-        };
+        let row = LogRow { update: state.update, epoch, loss: done.loss, learning_rate, grad_norm };
         state.log.push(row.clone());
         let rows = group.iter().map(Vec::len).sum();
         control.event(&Event::Updated {

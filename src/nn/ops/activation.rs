@@ -3,9 +3,9 @@
 use candle_core::{Result, Tensor};
 
 use super::tensor::{Slice, by_dtype};
-use crate::nn::tape::{Gradient, Tape};
 use crate::nn::Real;
 use crate::nn::parallel::{map, map2};
+use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{each_with, simd};
 
 /// An elementwise function.

@@ -4,8 +4,8 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use crate::base::random::{Purpose, Stream};
-use crate::nn::tape::{Gradient, Precision, Tape};
 use crate::nn::Weight;
+use crate::nn::tape::{Gradient, Precision, Tape};
 
 /// `count` numbers from the standard normal distribution, a function of `tag`.
 pub fn numbers(count: usize, tag: u64) -> Vec<f32> {

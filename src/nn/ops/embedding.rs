@@ -53,9 +53,9 @@ pub fn embedding(tape: &Tape, lookups: &[Lookup]) -> Result<Tensor> {
         let trained: Vec<(Weight, Vec<u32>)> =
             trained.map(|(weight, ids)| ((*weight).clone(), ids.to_vec())).collect();
         tape.record(&y, move |dy, _| {
-            trained.par_iter().try_for_each(|(weight, ids)| {
-                by_dtype!(dy, T => add_rows::<T>(weight, ids, &dy))
-            })
+            trained
+                .par_iter()
+                .try_for_each(|(weight, ids)| by_dtype!(dy, T => add_rows::<T>(weight, ids, &dy)))
         });
     }
     Ok(y)
@@ -101,10 +101,9 @@ mod tests {
     fn embedding_agrees_with_its_reference() {
         for ids in [vec![4], vec![0, 16, 3, 3, 3, 9]] {
             let kinds: Vec<u32> = ids.iter().map(|id| id % 2).collect();
-            Check::new("embedding").weight(&[17, 5]).run(
-                |t, _, w| embedding(t, &[(&w[0], &ids)]),
-                |_, w| reference(&w[0], &ids),
-            );
+            Check::new("embedding")
+                .weight(&[17, 5])
+                .run(|t, _, w| embedding(t, &[(&w[0], &ids)]), |_, w| reference(&w[0], &ids));
             Check::new("embeddings").weight(&[17, 5]).weight(&[2, 5]).run(
                 |t, _, w| embedding(t, &[(&w[0], &ids), (&w[1], &kinds)]),
                 |_, w| reference(&w[0], &ids)? + reference(&w[1], &kinds)?,

@@ -5,10 +5,10 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::activation::{self, Activation};
 use super::linear::{self, Source};
 use super::tensor::{Slice, by_dtype};
+use crate::nn::Weight;
 use crate::nn::parallel::{ELEMENTS_PER_PIECE, for_rows, map, rows_per_piece};
 use crate::nn::product::bf16::Rows;
 use crate::nn::tape::{Gradient, Precision, Tape};
-use crate::nn::Weight;
 
 /// A weight `[out, in]` and a bias `[out]`.
 pub type Dense<'a> = (&'a Weight, &'a Weight);
@@ -145,7 +145,8 @@ mod tests {
         let (up, up_bias) = (weight(&[33, 17], 1), weight(&[33], 2));
         let (down, down_bias) = (weight(&[17, 33], 3), weight(&[17], 4));
         let x = tensor(&[70, 17], 5);
-        let whole = feed_forward(&silent(), &x, (&up, &up_bias), Activation::Gelu, (&down, &down_bias));
+        let whole =
+            feed_forward(&silent(), &x, (&up, &up_bias), Activation::Gelu, (&down, &down_bias));
         let inner = linear::linear(&silent(), &x, &up, Some(&up_bias)).unwrap();
         let inner = activation::activation(&silent(), &inner, Activation::Gelu).unwrap();
         let parts = linear::linear(&silent(), &inner, &down, Some(&down_bias)).unwrap();

@@ -337,6 +337,9 @@ mod tests {
         let weight = |n| Weight::new(&tensor(&[n], 0), true).unwrap();
         let x = tensor(&[2, 3], 0);
         assert!(layer_norm(&silent(), &x, None, &weight(4), &weight(3), EPS).is_err());
-        assert!(layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS).is_err());
+        assert!(
+            layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS)
+                .is_err()
+        );
     }
 }

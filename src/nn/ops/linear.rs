@@ -26,11 +26,7 @@ pub fn linear(tape: &Tape, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -
 }
 
 /// Several layers of one input, whose gradient is summed over them in their order.
-pub fn linears<const N: usize>(
-    tape: &Tape,
-    x: &Tensor,
-    layers: [Layer; N],
-) -> Result<[Tensor; N]> {
+pub fn linears<const N: usize>(tape: &Tape, x: &Tensor, layers: [Layer; N]) -> Result<[Tensor; N]> {
     let (_, inputs) = x.dims2()?;
     for (weight, bias) in layers {
         check(inputs, weight, bias)?;

@@ -4,9 +4,13 @@
 
 use candle_core::{D, Result, Tensor, WithDType, bail};
 
+use rayon::prelude::*;
+
 use super::tensor::{Slice, by_dtype};
 use crate::nn::Real;
+use crate::nn::parallel::written;
 use crate::nn::tape::{Gradient, Tape};
+use crate::nn::vector::{self, each, each_with, simd};
 
 /// A target that is not supervised.
 pub const IGNORED: i64 = -100;
@@ -28,31 +32,51 @@ pub fn cross_entropy(
     let (rows, classes) = check_classes(logits, targets, class_weights, denominator)?;
     let share = label_smoothing / classes as f64;
     let weight = |class: usize| class_weights.map_or(1.0, |weights| f64::from(weights[class]));
+    let share_of_all: f64 = (0..classes).map(|class| share * weight(class)).sum();
     by_dtype!(logits, T => {
         let slice = Slice::<T>::new(logits)?;
-        let mut gradient = vec![<T as Real>::ZERO; rows * classes];
-        let mut sum = 0.0;
-        let mut wanted = vec![0.0f64; classes];
-        for ((logits, gradient), &target) in slice
-            .get()
-            .chunks_exact(classes)
-            .zip(gradient.chunks_exact_mut(classes))
-            .zip(targets)
-        {
-            let Ok(target) = usize::try_from(target) else { continue };
-            // wanted_c: the weight with which −log p_c counts.
-            wanted.iter_mut().enumerate().for_each(|(class, w)| *w = share * weight(class));
-            wanted[target] += (1.0 - label_smoothing) * weight(target);
-            let total: f64 = wanted.iter().sum();
-            let most = logits.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, greater);
-            let exp_sum: f64 = logits.iter().map(|x| (x.to_f64() - most).exp()).sum();
-            let log_sum = most + exp_sum.ln();
-            for ((gradient, logit), wanted) in gradient.iter_mut().zip(logits).zip(&wanted) {
-                let log_p = logit.to_f64() - log_sum;
-                sum -= wanted * log_p;
-                *gradient = T::of((total * log_p.exp() - wanted) / denominator);
+        let of_row = |logits: &[T], target: usize, gradient: &mut [T]| {
+            let (total, log_sum) = simd(
+                #[inline(always)]
+                || {
+                    let most = vector::max(logits);
+                    each_with(gradient, logits, |_, x| (x - most).exp());
+                    let sum = vector::sum(gradient, |x| x);
+                    let own = (1.0 - label_smoothing) * weight(target);
+                    let total = share_of_all + own;
+                    let factor = T::of(total / (sum.to_f64() * denominator));
+                    each(gradient, |x| x * factor);
+                    gradient[target] = gradient[target] - T::of(own / denominator);
+                    (total, most.to_f64() + sum.to_f64().ln())
+                },
+            );
+            // Σ_c wanted_c · (log_sum − x_c)
+            let own = total - share_of_all;
+            let mut loss = total * log_sum - own * logits[target].to_f64();
+            if share > 0.0 {
+                for (class, (gradient, logit)) in gradient.iter_mut().zip(logits).enumerate() {
+                    let wanted = share * weight(class);
+                    loss -= wanted * logit.to_f64();
+                    *gradient = *gradient - T::of(wanted / denominator);
+                }
             }
-        }
+            loss
+        };
+        let values = slice.get();
+        let logits_of = |row: usize| &values[row * classes..][..classes];
+        let mut losses = vec![0.0f64; rows];
+        let gradient = written(rows * classes, |gradient| {
+            gradient
+                .par_chunks_mut(classes)
+                .zip(&mut losses)
+                .enumerate()
+                .for_each(|(row, (gradient, loss))| match usize::try_from(targets[row]) {
+                    Ok(target) => *loss = of_row(logits_of(row), target, gradient),
+                    Err(_) => gradient.fill(T::ZERO),
+                });
+        });
+        // In the order of the rows, whatever thread computed them.
+        let sum: f64 = losses.iter().sum();
         scalar(tape, logits, T::of(sum / denominator), gradient)
     })
 }
@@ -112,12 +136,7 @@ pub fn bce_with_logits_reference(
 }
 
 /// `predictions` and `targets` of one length. Returns a scalar: Σ (x − y)² / `denominator`.
-pub fn mse(
-    tape: &Tape,
-    predictions: &Tensor,
-    targets: &[f32],
-    denominator: f64,
-) -> Result<Tensor> {
+pub fn mse(tape: &Tape, predictions: &Tensor, targets: &[f32], denominator: f64) -> Result<Tensor> {
     check_values(predictions, targets, denominator)?;
     elementwise(tape, predictions, targets, denominator, |x, y| ((x - y) * (x - y), 2.0 * (x - y)))
 }
@@ -249,9 +268,10 @@ mod tests {
                 |t, x, _| bce_with_logits(t, &x[0], &targets, 2.5),
                 |x, _| bce_with_logits_reference(&x[0], &targets, 2.5),
             );
-            Check::new("mse")
-                .input(&[rows * classes])
-                .run(|t, x, _| mse(t, &x[0], &targets, 2.5), |x, _| mse_reference(&x[0], &targets, 2.5));
+            Check::new("mse").input(&[rows * classes]).run(
+                |t, x, _| mse(t, &x[0], &targets, 2.5),
+                |x, _| mse_reference(&x[0], &targets, 2.5),
+            );
         }
     }
 
@@ -260,7 +280,8 @@ mod tests {
     fn cross_entropy_by_hand() {
         let logits = Tensor::new(&[[0.0, 3f64.ln()]], &candle_core::Device::Cpu).unwrap();
         let value = |target, weights: Option<&[f32]>, smoothing| {
-            let loss = cross_entropy(&silent(), &logits, &[target], weights, smoothing, 1.0).unwrap();
+            let loss =
+                cross_entropy(&silent(), &logits, &[target], weights, smoothing, 1.0).unwrap();
             loss.to_scalar::<f64>().unwrap()
         };
         let (ln4, ln43) = (4f64.ln(), (4f64 / 3.0).ln());
@@ -276,7 +297,10 @@ mod tests {
         let loss = |values: [f32; 2]| {
             let logits = Tensor::new(&[values], &candle_core::Device::Cpu).unwrap();
             let loss = cross_entropy(&silent(), &logits, &[0], None, 0.0, 1.0).unwrap();
-            (flat(&loss)[0], flat(&bce_with_logits(&silent(), &logits, &[1.0, 0.0], 1.0).unwrap())[0])
+            (
+                flat(&loss)[0],
+                flat(&bce_with_logits(&silent(), &logits, &[1.0, 0.0], 1.0).unwrap())[0],
+            )
         };
         assert_eq!(loss([-1e4, 1e4]), (2e4, 2e4));
         let (ce, bce) = loss([f32::NAN, 0.0]);

@@ -6,6 +6,7 @@ use super::bf16_x86 as processor;
 use super::drive::{self, Left, Right, Target};
 use super::strip::Start;
 use super::{Columns, Onto, start};
+use crate::nn::parallel::{for_rows, rows_per_piece, written};
 
 /// Whether this processor multiplies bf16.
 pub fn is_available() -> bool {
@@ -46,22 +47,28 @@ pub(super) const WIDTH: usize = 48;
 impl Rows {
     /// Rounds `values`, a matrix of `columns`.
     pub fn new(values: &[f32], columns: usize) -> Self {
-        Self::made(values.len() / columns.max(1), columns, |row, out| {
-            out.copy_from_slice(&values[row * columns..][..columns]);
-        })
+        let (rows, step) = (values.len() / columns.max(1), columns.div_ceil(2));
+        let rounded = written(rows * step, |rounded| {
+            for_rows(rounded, step, rows_per_piece(columns), |first, out| {
+                for (row, out) in out.chunks_exact_mut(step.max(1)).enumerate() {
+                    processor::round(&values[(first + row) * columns..][..columns], out);
+                }
+            });
+        });
+        Self { values: rounded, rows, columns }
     }
 
     /// Rounds what `make(row, values)` writes to each row, in parallel.
     pub fn made(rows: usize, columns: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Self {
         let step = columns.div_ceil(2);
-        let mut values = vec![0; rows * step];
-        let per_piece = crate::nn::parallel::rows_per_piece(columns);
-        crate::nn::parallel::for_rows(&mut values, step, per_piece, |first, out| {
-            let mut buffer = vec![0.0; columns];
-            for (row, out) in out.chunks_exact_mut(step.max(1)).enumerate() {
-                make(first + row, &mut buffer);
-                processor::round(&buffer, out);
-            }
+        let values = written(rows * step, |values| {
+            for_rows(values, step, rows_per_piece(columns), |first, out| {
+                let mut buffer = vec![0.0; columns];
+                for (row, out) in out.chunks_exact_mut(step.max(1)).enumerate() {
+                    make(first + row, &mut buffer);
+                    processor::round(&buffer, out);
+                }
+            });
         });
         Self { values, rows, columns }
     }
@@ -112,8 +119,9 @@ impl Panels {
 
     fn filled(rows: usize, columns: usize, fill: impl Fn(usize, &mut [u32]) + Sync) -> Self {
         let size = rows.div_ceil(2) * WIDTH;
-        let mut values = vec![0; columns.div_ceil(WIDTH) * size];
-        crate::nn::parallel::for_rows(&mut values, size, 1, |panel, out| fill(panel * WIDTH, out));
+        let values = written(columns.div_ceil(WIDTH) * size, |values| {
+            for_rows(values, size, 1, |panel, out| fill(panel * WIDTH, out));
+        });
         Self { values, rows, columns }
     }
 }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::bf16::{Rows, WIDTH};
+use super::drive::transpose;
 use super::strip::{Kernel, Start, Strip, finish};
 
 pub fn is_available() -> bool {
@@ -256,19 +257,17 @@ pub fn pair_columns(values: &[f32], rows: usize, columns: usize, start: usize, o
         out.fill(0);
     }
     // Blocks of the inner dimension, so that what is written stays in the first cache.
-    let mut rounded = [0u32; PAIRS_PER_BLOCK];
+    let mut rounded = [[0u32; PAIRS_PER_BLOCK]; WIDTH];
     for (block, out) in out.chunks_mut(PAIRS_PER_BLOCK * WIDTH).enumerate() {
         let pairs = out.len() / WIDTH;
         let from = block * PAIRS_PER_BLOCK * 2;
         let count = (columns - from).min(2 * pairs);
-        for place in 0..width {
+        for (place, rounded) in rounded[..width].iter_mut().enumerate() {
             let row = &values[(start + place) * columns + from..][..count];
             // SAFETY: the processor can.
             unsafe { round_row(row, &mut rounded[..pairs]) };
-            for (out, pair) in out[place..].iter_mut().step_by(WIDTH).zip(&rounded) {
-                *out = *pair;
-            }
         }
+        transpose(width, |place| &rounded[place][..pairs], out, WIDTH);
     }
 }
 

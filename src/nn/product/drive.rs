@@ -26,7 +26,7 @@ pub enum Left<E> {
 /// The right matrix.
 #[derive(Clone, Copy)]
 pub enum Right<E> {
-    /// `[panel][step][width]`, the last panel filled up.
+    /// `[panel][step][width]`; what lies behind the last column is read and not used.
     Panels { values: *const E },
     /// As it is stored, `step` elements from row to row; its columns are whole vectors.
     InPlace { values: *const E, step: usize },
@@ -155,7 +155,8 @@ unsafe fn block<K: Kernel>(
     }
 }
 
-/// Rearranges a matrix into panels of `width` columns, the last one filled up with zeros.
+/// Rearranges a matrix into panels of `width` columns. What fills up the last one stays undefined:
+/// it only reaches columns that nobody wants.
 pub fn pack<T: Real>(matrix: &Matrix<T>, width: usize, panels: &mut Vec<T>, parallel: bool) {
     let Matrix { values, rows, columns, row_stride, column_stride } = *matrix;
     let size = rows * width;
@@ -164,27 +165,15 @@ pub fn pack<T: Real>(matrix: &Matrix<T>, width: usize, panels: &mut Vec<T>, para
     let fill = |(panel, out): (usize, &mut [T])| {
         let first = panel * width;
         let columns = width.min(columns - first);
-        if columns < width {
-            out.fill(T::ZERO);
-        }
         if column_stride == 1 {
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
                 let from = &values[row * row_stride + first..][..columns];
                 out[..columns].copy_from_slice(from);
             }
-            return;
-        }
-        // Blocks of rows, so that what is written stays in the first cache.
-        for (block, out) in out.chunks_mut(ROWS_PER_BLOCK * width).enumerate() {
-            let row = block * ROWS_PER_BLOCK;
-            let rows = out.len() / width;
-            for column in 0..columns {
-                let start = (first + column) * column_stride + row * row_stride;
-                let from = values[start..].iter().step_by(row_stride);
-                for (out, value) in out[column..].iter_mut().step_by(width).zip(from.take(rows)) {
-                    *out = *value;
-                }
-            }
+        } else {
+            assert_eq!(row_stride, 1, "a matrix has whole rows or whole columns");
+            let column = |column: usize| &values[(first + column) * column_stride..][..rows];
+            transpose(columns, column, out, width);
         }
     };
     if parallel && count > 1 && count * size > SERIAL_WORK {
@@ -194,8 +183,38 @@ pub fn pack<T: Real>(matrix: &Matrix<T>, width: usize, panels: &mut Vec<T>, para
     }
 }
 
-/// Rows of a panel that are filled at a time from columns.
+/// Columns that are written side by side.
+const TOGETHER: usize = 8;
+/// Rows that are written before the next columns, so that they stay in the first cache.
 const ROWS_PER_BLOCK: usize = 64;
+
+/// Writes `columns` columns, at most `width`, to the rows of `out`, `width` apart.
+pub fn transpose<'a, E: Copy + 'a>(
+    columns: usize,
+    column: impl Fn(usize) -> &'a [E],
+    out: &mut [E],
+    width: usize,
+) {
+    for (block, out) in out.chunks_mut(ROWS_PER_BLOCK * width).enumerate() {
+        let start = block * ROWS_PER_BLOCK;
+        let rows = out.len() / width;
+        let part = |at: usize| &column(at)[start..start + rows];
+        let mut done = 0;
+        while done + TOGETHER <= columns {
+            let from: [&[E]; TOGETHER] = std::array::from_fn(|place| part(done + place));
+            for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                let values: [E; TOGETHER] = std::array::from_fn(|place| from[place][row]);
+                out[done..done + TOGETHER].copy_from_slice(&values);
+            }
+            done += TOGETHER;
+        }
+        for at in done..columns {
+            for (out, value) in out.chunks_exact_mut(width).zip(part(at)) {
+                out[at] = *value;
+            }
+        }
+    }
+}
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
