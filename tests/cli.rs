@@ -242,12 +242,16 @@ fn what_is_no_part_of_the_identity_changes_nothing() {
     let changes: &[(&str, &str, &str)] = &[
         ("metrics", "metrics   = [accuracy]", "metrics   = [accuracy, f1(average = macro)]"),
         ("checkpoint_every", "batch     = 8", "batch     = 8\n  checkpoint_every = 1 updates"),
+        ("memory", "batch     = 8", "batch     = 8\n  memory    = low"),
         ("to", "out/model", "elsewhere"),
         ("overwrite", "to = \"out/model\"", "to = \"out/model\", overwrite = true"),
     ];
-    // A credential opens a door and is no part of what lies behind it.
-    let known =
-        |name: &str| name == "token" || changes.iter().any(|(changed, ..)| *changed == name);
+    // A credential opens a door and is no part of what lies behind it; what `precision` comes to on
+    // this processor is part of the key in its place.
+    let known = |name: &str| {
+        ["token", "precision"].contains(&name)
+            || changes.iter().any(|(changed, ..)| *changed == name)
+    };
     for kind in ftrun::step::kinds() {
         for param in kind.params.iter().filter(|param| !param.identity) {
             assert!(known(param.name), "`{}` of `{}` has no case here", param.name, kind.name);
@@ -262,6 +266,31 @@ fn what_is_no_part_of_the_identity_changes_nothing() {
         let same = project.files(&format!("{name}/objects")) == project.files("plain/objects");
         assert!(same, "`{name}` changes what is stored");
     }
+}
+
+/// `auto` has the key of the precision that it comes to here, and the precisions have keys of their
+/// own.
+#[test]
+fn the_precision_that_is_computed_in_is_part_of_the_key() {
+    let project = Project::new();
+    let with = |precision: &str| {
+        project.write(
+            &PROGRAM.replace("batch     = 8", &format!("batch     = 8\n  precision = {precision}")),
+        );
+        project.json(&["p.ftp"], 0)
+    };
+    project.json(&["p.ftp"], 0);
+    assert_eq!(ran(&with("f32")), [""; 0]);
+    if !ftrun::nn::Precision::Bf16.is_available() {
+        assert_eq!(ran(&with("auto")), [""; 0]);
+        project.write(&PROGRAM.replace("batch     = 8", "batch     = 8\n  precision = bf16"));
+        let output = project.ftrun(&["check", "p.ftp"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("AVX512-BF16"), "{}", text(&output.stderr));
+        return;
+    }
+    assert!(ran(&with("auto")).contains(&"tuned"));
+    assert_eq!(ran(&with("bf16")), [""; 0]);
 }
 
 #[test]

@@ -280,6 +280,7 @@ fn trajectory(
         budget: Budget::Updates(number("steps")? as u64),
         batch: BatchSize::Rows(rows.input_ids.len()),
         gradient_accumulation: 1,
+        defer_rows: true,
         max_grad_norm: Some(number("max_grad_norm")?),
         loss: LossOptions::default(),
         layer_decay: 1.0,

@@ -12,8 +12,8 @@ use ftrun::schema::{Bound, Pick};
 use ftrun::task::assemble::{self, Assembled};
 use ftrun::task::{LossOptions, Network};
 use ftrun::train::{
-    BatchSize, Budget, Control, Ending, Event, Examples, Keep, Measure, Optimizers, Schedules,
-    Settings, State, Trained, Unattended, ValidationSet, evaluate, train, values,
+    BatchSize, Budget, Control, Ending, Event, Examples, Keep, Measure, Optimizer, Optimizers,
+    Schedules, Settings, State, Trained, Unattended, ValidationSet, evaluate, train, values,
 };
 
 use crate::rows::Rows;
@@ -68,22 +68,28 @@ fn rows(count: usize) -> Rows {
     }
 }
 
-fn pick<F: ftrun::schema::Family>(name: &str, arguments: &[(&str, f64)]) -> Box<F::Item> {
+fn pick<F: ftrun::schema::Family>(name: &str, arguments: &[(&str, Bound)]) -> Box<F::Item> {
     let mut pick = Pick::<F>::default_of(name).expect("a member");
     for (name, value) in arguments {
         let place = pick.args.iter_mut().find(|(own, _)| own == name).expect("an argument");
-        place.1 = Bound::Float(*value);
+        place.1 = value.clone();
     }
     pick.build().expect("built")
 }
 
+fn optimizer(name: &str, learning_rate: f64, weight_decay: f64) -> Box<dyn Optimizer> {
+    let arguments = [("learning_rate", learning_rate), ("weight_decay", weight_decay)];
+    pick::<Optimizers>(name, &arguments.map(|(name, value)| (name, Bound::Float(value))))
+}
+
 fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Settings {
     Settings {
-        optimizer: pick::<Optimizers>("adamw", &[("learning_rate", 3e-3), ("weight_decay", 0.01)]),
+        optimizer: optimizer("adamw", 3e-3, 0.01),
         schedule: pick::<Schedules>("linear", &[]),
         budget: Budget::Updates(updates),
         batch: BatchSize::Rows(batch),
         gradient_accumulation,
+        defer_rows: true,
         max_grad_norm: Some(1.0),
         loss: LossOptions::default(),
         layer_decay: 1.0,
@@ -456,6 +462,79 @@ fn a_resumed_run_makes_the_bits_of_an_uninterrupted_one() {
     }
 }
 
+/// Keeps every checkpoint and stops after update 60.
+#[derive(Default)]
+struct Checkpoints {
+    seen: u64,
+    all: Vec<Vec<u8>>,
+}
+
+impl Control for Checkpoints {
+    fn event(&mut self, event: &Event) {
+        if let Event::Updated { row, .. } = event {
+            self.seen = row.update;
+        }
+    }
+
+    fn stop_requested(&mut self) -> bool {
+        self.seen == 60
+    }
+
+    fn checkpoint(&mut self, state: &[u8]) -> Result<(), ModelError> {
+        self.all.push(state.to_vec());
+        Ok(())
+    }
+}
+
+/// Parameters, moving averages and log after 23, 46 and 60 updates, with and without validations
+/// between them. The ids of `disjoint` are in one row each, and ten are in none.
+#[test]
+fn deferred_rows_make_the_bits_of_the_dense_path() {
+    let usual = rows(30);
+    let ids = |row: u32| (0..12).map(|position| row * 10 + (position * position) % 10).collect();
+    let disjoint = Rows {
+        input_ids: (0..5).map(ids).collect(),
+        token_type_ids: Vec::new(),
+        targets: Targets::Class(vec![0, 1, 2, 0, 1]),
+    };
+    let names = labels().names().to_vec();
+    let validation = ValidationSet { examples: &usual, labels: &names };
+    for (name, decay, rows, batch, gradient_accumulation) in [
+        ("adamw", 0.01, &disjoint, 1, 1),
+        ("adamw", 0.01, &disjoint, 1, 2),
+        ("adamw", 0.0, &disjoint, 1, 1),
+        ("adamw", 0.01, &usual, 3, 2),
+        ("sgd", 0.01, &disjoint, 1, 1),
+    ] {
+        for validation in [None, Some(validation)] {
+            let [deferred, dense] = [true, false].map(|defer_rows| {
+                let made = assembled(0.1);
+                let settings = Settings {
+                    optimizer: optimizer(name, 3e-3, decay),
+                    schedule: pick::<Schedules>("linear", &[("warmup", Bound::Share(0.2))]),
+                    max_grad_norm: Some(0.5),
+                    validate_every: Budget::Updates(17),
+                    checkpoint_every: Some(Budget::Updates(23)),
+                    defer_rows,
+                    ..settings(70, batch, gradient_accumulation)
+                };
+                let (network, parameters) = (&made.network, &made.parameters);
+                let mut kept = Checkpoints::default();
+                train(network, parameters, rows, validation, &settings, None, &mut kept)
+                    .expect("a run");
+                assert_eq!(kept.all.len(), 3);
+                let last = State::from_bytes(&kept.all[2]).expect("a checkpoint");
+                assert!(last.log.iter().any(|row| row.grad_norm > 0.5), "nothing was clipped");
+                let resumed =
+                    train(network, parameters, rows, validation, &settings, Some(last), &mut kept);
+                assert!(matches!(resumed.expect("a run"), Ending::Finished(_)));
+                (kept.all, bits(&copy(parameters)))
+            });
+            assert!(deferred == dense, "{name}, decay {decay}, batch {batch}");
+        }
+    }
+}
+
 #[test]
 fn damaged_checkpoints_are_refused() {
     let made = assembled(0.0);
@@ -521,7 +600,7 @@ fn layer_decay_slows_the_lower_layers() {
         let made = assembled(0.0);
         let before = copy(&made.parameters);
         let one = Settings {
-            optimizer: pick::<Optimizers>("adamw", &[("learning_rate", 1e-3)]),
+            optimizer: optimizer("adamw", 1e-3, 0.0),
             layer_decay,
             ..settings(1, 12, 1)
         };

@@ -222,6 +222,11 @@ impl Backbone for Bert {
         self.layers
     }
 
+    fn rows_read<'a>(&self, input: &'a Input) -> Vec<(&'static str, &'a [u32])> {
+        let Input::Text(text) = input;
+        vec![("bert.embeddings.word_embeddings.weight", &text.input_ids)]
+    }
+
     fn forward(
         &self,
         parameters: &Parameters,

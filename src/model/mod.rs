@@ -103,6 +103,11 @@ pub trait Backbone: Send + Sync {
     fn vocabulary(&self) -> Option<usize>;
     /// The number of layers; a head's depth is one more.
     fn layers(&self) -> usize;
+    /// The tables of which `forward` reads these rows alone, by name; updates of all others may be
+    /// deferred. A table that is named for one input is named for every input that reads it.
+    fn rows_read<'a>(&self, _input: &'a Input) -> Vec<(&'static str, &'a [u32])> {
+        Vec::new()
+    }
     /// Hidden states f32, `[tokens, hidden]` or the rows that `read` names. Fails on an input that
     /// is not the family's, or longer than its positions.
     fn forward(

@@ -110,8 +110,12 @@ impl Parameters {
     /// The L2 norm over the gradients of all trainable parameters, summed in f64 in a fixed order.
     /// NaN or infinite if any element is.
     pub fn global_norm(&self) -> f64 {
-        let squares = self.trainable().map(|(_, parameter)| {
-            parameter.weight.with_gradient(ops::sum_of_squares).unwrap_or_default()
+        let squares = self.trainable().map(|(_, Parameter { weight, .. })| {
+            let sum = weight.with_gradient(|gradient, rows| match rows {
+                Some(rows) => ops::sum_of_squares_in_rows(gradient, weight.columns(), rows),
+                None => ops::sum_of_squares(gradient),
+            });
+            sum.unwrap_or_default()
         });
         squares.sum::<f64>().sqrt()
     }

@@ -52,7 +52,7 @@ enum State {
     Stale,
     /// A sum of contributions to any element.
     Summed,
-    /// A sum of contributions to these rows alone; all others are zero.
+    /// A sum of contributions to these rows alone, each named once, in order; all others are zero.
     Rows(Vec<u32>),
 }
 
@@ -153,23 +153,31 @@ impl Weight {
         }
     }
 
-    /// Calls `update(values, gradient)` with both as flat slices. Does nothing without a gradient
-    /// or if the weight is frozen. f32 only.
-    pub fn update(&self, update: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+    /// Calls `update(values, gradient, rows)` with the first two as flat slices. `rows`: the only ones
+    /// whose gradient is not zero, in order, where that is known. Does nothing without a gradient or
+    /// if the weight is frozen. f32 only.
+    pub fn update(&self, mut update: impl FnMut(&mut [f32], &[f32], Option<&[u32]>)) -> Result<()> {
         let buffer = self.buffer();
         let Buffer::F32(gradient) = &*buffer else { bail!("only f32 weights are updated") };
         if !gradient.is_set() || !self.is_trainable() {
             return Ok(());
         }
-        *self.lock_panels() = Default::default();
-        let update = Mutex::new(update);
-        self.0.var.inplace_op1(&Update { update, gradient: &gradient.values })
+        self.change(|values| update(values, &gradient.values, gradient.rows()))
     }
 
-    /// Calls `read` with the gradient as a flat slice; `None` if nothing was added to it. f32 only.
-    pub fn with_gradient<R>(&self, read: impl FnOnce(&[f32]) -> R) -> Option<R> {
+    /// Calls `change(values)`, with or without a gradient. f32 only.
+    pub fn change(&self, change: impl FnMut(&mut [f32])) -> Result<()> {
+        *self.lock_panels() = Default::default();
+        self.0.var.inplace_op1(&Change(Mutex::new(change)))
+    }
+
+    /// Calls `read(gradient, rows)`, as [`Self::update`]; `None` if nothing was added to the gradient.
+    /// f32 only.
+    pub fn with_gradient<R>(&self, read: impl FnOnce(&[f32], Option<&[u32]>) -> R) -> Option<R> {
         match &*self.buffer() {
-            Buffer::F32(gradient) if gradient.is_set() => Some(read(&gradient.values)),
+            Buffer::F32(gradient) if gradient.is_set() => {
+                Some(read(&gradient.values, gradient.rows()))
+            }
             _ => None,
         }
     }
@@ -202,10 +210,13 @@ impl Weight {
             gradient.state = State::Empty;
         }
         add(&mut gradient.values);
-        match &mut gradient.state {
-            State::Rows(known) => known.extend_from_slice(rows),
-            State::Summed => {}
-            State::Empty | State::Stale => gradient.state = State::Rows(rows.to_vec()),
+        if matches!(gradient.state, State::Empty | State::Stale) {
+            gradient.state = State::Rows(Vec::new());
+        }
+        if let State::Rows(known) = &mut gradient.state {
+            known.extend_from_slice(rows);
+            known.sort_unstable();
+            known.dedup();
         }
         Ok(())
     }
@@ -225,7 +236,8 @@ impl Weight {
         self.0.panels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn columns(&self) -> usize {
+    /// The size of the last dimension.
+    pub fn columns(&self) -> usize {
         self.dims().last().copied().unwrap_or(1)
     }
 
@@ -259,6 +271,13 @@ impl<T: Real> Gradient<T> {
         matches!(self.state, State::Summed | State::Rows(_))
     }
 
+    fn rows(&self) -> Option<&[u32]> {
+        match &self.state {
+            State::Rows(rows) => Some(rows),
+            _ => None,
+        }
+    }
+
     fn reserve(&mut self, count: usize) {
         if self.values.len() != count {
             self.values = vec![T::ZERO; count];
@@ -280,23 +299,20 @@ impl<T: Real> Gradient<T> {
     }
 }
 
-struct Update<'a, F> {
-    update: Mutex<F>,
-    gradient: &'a [f32],
-}
+struct Change<F>(Mutex<F>);
 
-impl<F: FnMut(&mut [f32], &[f32])> InplaceOp1 for Update<'_, F> {
+impl<F: FnMut(&mut [f32])> InplaceOp1 for Change<F> {
     fn name(&self) -> &'static str {
-        "update-weight"
+        "change-weight"
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets())
         else {
-            bail!("only contiguous f32 weights are updated")
+            bail!("only contiguous f32 weights are changed")
         };
-        let mut update = self.update.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        (*update)(&mut values[start..end], self.gradient);
+        let mut change = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (*change)(&mut values[start..end]);
         Ok(())
     }
 }
@@ -329,20 +345,22 @@ mod tests {
         }
         let add_to_last = |values: &mut [f32]| values[2..].iter_mut().for_each(|v| *v += 5.0);
         for _ in 0..2 {
-            weight.contribute_rows::<f32>(&[1], add_to_last).unwrap();
+            weight.contribute_rows::<f32>(&[1, 1], add_to_last).unwrap();
+            assert_eq!(weight.with_gradient(|_, rows| rows == Some(&[1])), Some(true));
             assert_eq!(gradient(&weight), Some(vec![vec![0.0, 0.0], vec![5.0, 5.0]]));
             weight.zero_grad();
         }
         weight.contribute_rows::<f32>(&[1], add_to_last).unwrap();
         weight.add_gradient(&ones).unwrap();
         assert_eq!(gradient(&weight), Some(vec![vec![1.0, 1.0], vec![6.0, 6.0]]));
+        assert_eq!(weight.with_gradient(|_, rows| rows.is_none()), Some(true));
     }
 
     #[test]
     fn updates_change_the_values_that_every_clone_reads() {
         let weight = weight();
         let clone = weight.clone();
-        let descend = |values: &mut [f32], gradient: &[f32]| {
+        let descend = |values: &mut [f32], gradient: &[f32], _: Option<&[u32]>| {
             values.iter_mut().zip(gradient).for_each(|(value, gradient)| *value -= gradient);
         };
         weight.update(descend).unwrap();

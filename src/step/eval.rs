@@ -40,7 +40,7 @@ params! {
 
 impl Step for Eval {
     const NAME: &'static str = "eval";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
     const REPORT: &'static [&'static str] = &["rows", "loss"];
     const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";

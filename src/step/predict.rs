@@ -30,7 +30,7 @@ params! {
 
 impl Step for Predict {
     const NAME: &'static str = "predict";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
     const REPORT: &'static [&'static str] = &["rows", "truncated"];
     const EXAMPLE: &'static str = "predict answers { model = tuned, data = questions }";

@@ -159,7 +159,7 @@ const VALIDATIONS: &str = "validations";
 
 impl Step for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",

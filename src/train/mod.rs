@@ -4,6 +4,7 @@
 pub mod baseline;
 pub mod checkpoint;
 pub mod course;
+pub mod deferred;
 pub mod evaluate;
 pub mod keep;
 pub mod metrics;

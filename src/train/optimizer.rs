@@ -26,7 +26,37 @@ pub trait Optimizer: Send + Sync {
     fn buffers(&self) -> usize;
     /// Changes the parameter in place. All slices are of one length; the result does not depend on
     /// the number of threads.
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [Vec<f32>], at: &At);
+    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [&mut [f32]], at: &At);
+
+    /// An empty list of updates to catch up with. The default catches up step by step.
+    fn missed(&self) -> Box<dyn Missed + '_> {
+        Box::new(StepByStep { optimizer: self, updates: Vec::new() })
+    }
+}
+
+/// Updates in which parts of a parameter had no gradient, and that these parts have yet to get.
+pub trait Missed: Send + Sync {
+    fn push(&mut self, at: &At);
+    /// Makes the bits of [`Optimizer::step`] with a gradient of zero and each update from `first` on.
+    fn replay(&self, first: usize, parameter: &mut [f32], buffers: &mut [&mut [f32]]);
+}
+
+struct StepByStep<'a, O: ?Sized> {
+    optimizer: &'a O,
+    updates: Vec<At>,
+}
+
+impl<O: Optimizer + ?Sized> Missed for StepByStep<'_, O> {
+    fn push(&mut self, at: &At) {
+        self.updates.push(*at);
+    }
+
+    fn replay(&self, first: usize, parameter: &mut [f32], buffers: &mut [&mut [f32]]) {
+        let gradient = vec![0.0; parameter.len()];
+        for at in &self.updates[first..] {
+            self.optimizer.step(parameter, &gradient, buffers, at);
+        }
+    }
 }
 
 /// The set of optimizers.
@@ -68,9 +98,19 @@ impl Optimizer for AdamW {
         2
     }
 
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [Vec<f32>], at: &At) {
+    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [&mut [f32]], at: &At) {
         let [first, second] = buffers else { return };
-        let settings = adamw::AdamW {
+        adamw::adamw_step(parameter, first, second, gradient, &self.at(at));
+    }
+
+    fn missed(&self) -> Box<dyn Missed + '_> {
+        Box::new(MissedByAdamW { optimizer: self, updates: Vec::new() })
+    }
+}
+
+impl AdamW {
+    fn at(&self, at: &At) -> adamw::AdamW {
+        adamw::AdamW {
             learning_rate: at.learning_rate,
             beta1: self.beta1,
             beta2: self.beta2,
@@ -78,8 +118,23 @@ impl Optimizer for AdamW {
             weight_decay: if at.decayed { self.weight_decay } else { 0.0 },
             step: at.update,
             gradient_factor: at.clip,
-        };
-        adamw::adamw_step(parameter, first, second, gradient, &settings);
+        }
+    }
+}
+
+struct MissedByAdamW<'a> {
+    optimizer: &'a AdamW,
+    updates: Vec<adamw::Coefficients>,
+}
+
+impl Missed for MissedByAdamW<'_> {
+    fn push(&mut self, at: &At) {
+        self.updates.push(self.optimizer.at(at).coefficients());
+    }
+
+    fn replay(&self, first: usize, parameter: &mut [f32], buffers: &mut [&mut [f32]]) {
+        let [m, v] = buffers else { return };
+        adamw::adamw_replay(parameter, m, v, &self.updates[first..]);
     }
 }
 
@@ -104,12 +159,14 @@ impl Optimizer for Sgd {
         1
     }
 
-    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [Vec<f32>], at: &At) {
+    fn step(&self, parameter: &mut [f32], gradient: &[f32], buffers: &mut [&mut [f32]], at: &At) {
         let [velocity] = buffers else { return };
         let decay = if at.decayed { self.weight_decay as f32 } else { 0.0 };
         let (rate, momentum, clip) =
             (at.learning_rate as f32, self.momentum as f32, at.clip as f32);
-        for ((value, gradient), velocity) in parameter.iter_mut().zip(gradient).zip(velocity) {
+        for ((value, gradient), velocity) in
+            parameter.iter_mut().zip(gradient).zip(velocity.iter_mut())
+        {
             *velocity = momentum * *velocity + gradient * clip + decay * *value;
             *value -= rate * *velocity;
         }
@@ -129,11 +186,33 @@ mod tests {
             AdamW { learning_rate: 0.1, weight_decay: 0.5, beta1: 0.9, beta2: 0.999, eps: 0.0 };
         for (decayed, shrunk) in [(true, 0.95), (false, 1.0)] {
             let mut parameter = [2.0f32, -3.0];
-            let mut buffers = vec![vec![0.0; 2], vec![0.0; 2]];
+            let (mut first, mut second) = ([0.0; 2], [0.0; 2]);
+            let mut buffers = [&mut first[..], &mut second[..]];
             adamw.step(&mut parameter, &[4.0, -0.5], &mut buffers, &At { decayed, ..AT });
             for (found, wanted) in parameter.iter().zip([2.0 * shrunk - 0.1, -3.0 * shrunk + 0.1]) {
                 assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
             }
+        }
+    }
+
+    #[test]
+    fn adamw_catches_up_as_step_by_step() {
+        let adamw =
+            AdamW { learning_rate: 0.1, weight_decay: 0.5, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+        for decayed in [true, false] {
+            let by_steps = StepByStep { optimizer: &adamw, updates: Vec::new() };
+            let [one, other] =
+                [Box::new(by_steps), adamw.missed()].map(|mut missed: Box<dyn Missed>| {
+                    for update in 1..=20 {
+                        let learning_rate = 0.1 / update as f64;
+                        missed.push(&At { learning_rate, decayed, update, clip: 0.5 });
+                    }
+                    let [mut values, mut m, mut v] =
+                        [[1.0f32, -2.0, 0.0], [0.1, -0.2, 0.3], [0.5; 3]];
+                    missed.replay(7, &mut values, &mut [&mut m[..], &mut v[..]]);
+                    [values, m, v].map(|values| values.map(f32::to_bits))
+                });
+            assert_eq!(one, other);
         }
     }
 
@@ -142,9 +221,9 @@ mod tests {
     fn sgd_keeps_its_momentum() {
         let sgd = Sgd { learning_rate: 0.1, momentum: 0.5, weight_decay: 0.0 };
         let mut parameter = [0.0f32];
-        let mut buffers = vec![vec![0.0; 1]];
+        let mut velocity = [0.0];
         for _ in 0..2 {
-            sgd.step(&mut parameter, &[2.0], &mut buffers, &At { clip: 0.5, ..AT });
+            sgd.step(&mut parameter, &[2.0], &mut [&mut velocity[..]], &At { clip: 0.5, ..AT });
         }
         assert!((parameter[0] + 0.25).abs() < 1e-6);
     }

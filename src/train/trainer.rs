@@ -5,12 +5,13 @@
 use std::time::Instant;
 
 use crate::data::Targets;
-use crate::model::{Compute, Declaration, Dropping, ModelError, Pass, Result};
+use crate::model::{Compute, Declaration, Dropping, Input, ModelError, Pass, Result};
 use crate::nn::Parameters;
 use crate::task::{LossOptions, Network};
 
 use super::checkpoint::{Best, LogRow, State, Validation};
 use super::course::{BatchSize, Budget, Course};
+use super::deferred::Deferred;
 use super::evaluate;
 use super::keep::{Keep, Measure, StopEarly};
 use super::optimizer::{At, Optimizer};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub batch: BatchSize,
     /// Batches of an update.
     pub gradient_accumulation: usize,
+    /// Whether rows of embeddings are updated only when they are read; the bits are the same.
+    pub defer_rows: bool,
     /// The largest L2 norm that all gradients together may have.
     pub max_grad_norm: Option<f64>,
     pub loss: LossOptions,
@@ -52,7 +55,7 @@ pub enum Event {
         row: LogRow,
         rows: usize,
         tokens: usize,
-        /// What the optimizer took, with the norm of the gradients.
+        /// What the optimizer took, with the norm of the gradients and what was deferred.
         optimizer_seconds: f64,
     },
     Validating {
@@ -149,6 +152,7 @@ pub fn train(
         }
         None => State::new(parameters, buffers),
     };
+    let mut deferred = Deferred::new(parameters, settings.optimizer.as_ref());
     let rates = layer_rates(&network.declarations(), settings.layer_decay);
     let started =
         Event::Started { updates: extent.total, first: state.update, rows: examples.rows() };
@@ -156,7 +160,15 @@ pub fn train(
     while state.update < extent.total && !state.stopped_early {
         let group = course.group(state.update);
         let step = Step { network, examples, settings, update: state.update };
-        let done = step.gradients(parameters, &group)?;
+        let mut optimizer_seconds = 0.0;
+        let done = step.gradients(parameters, &group, &mut |input| {
+            let begun = Instant::now();
+            if settings.defer_rows {
+                deferred.read(&network.backbone().rows_read(input), &mut state.buffers)?;
+            }
+            optimizer_seconds += begun.elapsed().as_secs_f64();
+            Ok(())
+        })?;
         let learning_rate = extent.learning_rate * settings.schedule.factor(state.update, &extent);
         let optimizing = Instant::now();
         let grad_norm = parameters.global_norm();
@@ -169,15 +181,12 @@ pub fn train(
             None => 1.0,
         };
         let update = state.update + 1;
-        for ((parameter, buffers), rate) in parameters.iter().zip(&mut state.buffers).zip(&rates) {
+        for (place, (parameter, rate)) in parameters.iter().zip(&rates).enumerate() {
             let at =
                 At { learning_rate: learning_rate * rate, decayed: parameter.decay, update, clip };
-            let optimizer = &settings.optimizer;
-            parameter.weight.update(|values, gradient| {
-                optimizer.step(values, gradient, buffers, &at);
-            })?;
+            deferred.step(place, &mut state.buffers[place], &at)?;
         }
-        let optimizer_seconds = optimizing.elapsed().as_secs_f64();
+        optimizer_seconds += optimizing.elapsed().as_secs_f64();
         state.update += 1;
         let epoch = course.epochs_after(state.update);
         let row = LogRow { update: state.update, epoch, loss: done.loss, learning_rate, grad_norm };
@@ -195,6 +204,7 @@ pub fn train(
         if let Some(set) = validation
             && (last || due(settings.validate_every, &mut course, state.update))
         {
+            deferred.settle(&mut state.buffers)?;
             let validated =
                 validate(network, parameters, &set, settings, &mut state, epoch, control)?;
             control.event(&validated);
@@ -208,12 +218,14 @@ pub fn train(
         let save =
             settings.checkpoint_every.is_some_and(|every| due(every, &mut course, state.update));
         if !over && (stop || save) {
+            deferred.settle(&mut state.buffers)?;
             control.checkpoint(&state.to_bytes(parameters)?)?;
         }
         if stop {
             return Ok(Ending::Stopped { update: state.update });
         }
     }
+    deferred.settle(&mut state.buffers)?;
     let State { update, best, log, validations, .. } = state;
     let (kept_update, kept) = match best {
         Some(Best { update: kept, values, .. }) if kept != update => (kept, Some(values)),
@@ -243,8 +255,13 @@ struct Gradients {
 
 impl Step<'_> {
     /// The mean loss over the supervised elements of the whole update, with its gradients left in
-    /// `parameters`.
-    fn gradients(&self, parameters: &Parameters, group: &[Vec<usize>]) -> Result<Gradients> {
+    /// `parameters`. Each input is shown to `announce` before the network reads it.
+    fn gradients(
+        &self,
+        parameters: &Parameters,
+        group: &[Vec<usize>],
+        announce: &mut dyn FnMut(&Input) -> Result<()>,
+    ) -> Result<Gradients> {
         let options = &self.settings.loss;
         let targets: Vec<Targets> = group.iter().map(|rows| self.examples.targets(rows)).collect();
         let task = self.network.task();
@@ -259,6 +276,7 @@ impl Step<'_> {
                 let input = self.examples.input(rows, place)?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
+                announce(&input)?;
                 let forward = self.network.forward(
                     parameters,
                     &input,

@@ -191,10 +191,6 @@ fn like(tensor: &Tensor, values: &[f32]) -> Result<Tensor> {
     Tensor::from_slice(values, tensor.shape(), tensor.device())?.to_dtype(tensor.dtype())
 }
 
-fn greater(a: f64, b: f64) -> f64 {
-    if b > a || b.is_nan() { b } else { a }
-}
-
 /// Σ f(x, y).0 / denominator, whose gradient is f(x, y).1 / denominator.
 fn elementwise(
     tape: &Tape,

@@ -16,7 +16,7 @@ pub mod loss;
 pub mod take_rows;
 pub(crate) mod tensor;
 
-pub use adamw::sum_of_squares;
+pub use adamw::{sum_of_squares, sum_of_squares_in_rows};
 
 #[cfg(test)]
 pub(crate) mod check;

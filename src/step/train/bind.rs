@@ -140,6 +140,7 @@ impl Train {
                 BatchSize::Rows(size)
             },
             gradient_accumulation: self.gradient_accumulation,
+            defer_rows: true,
             max_grad_norm: self.max_grad_norm,
             loss,
             layer_decay: self.layer_decay,
