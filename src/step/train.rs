@@ -234,7 +234,8 @@ impl Step for Train {
     }
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
-        let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
+        let mut model = Arc::unwrap_or_clone(cx.input(&self.model)?);
+        let tokens = cx.input(&self.data)?;
         let validation = self.validate.as_ref().map(|port| cx.input(port)).transpose()?;
         for (argument, tokens) in [("data", Some(&tokens)), ("validate", validation.as_ref())] {
             if let Some(tokens) = tokens {
@@ -248,6 +249,8 @@ impl Step for Train {
                 ..StepError::new(Code::E0502, error.message).argument("data")
             })?;
         let Assembled { network, parameters, labels, .. } = &assembled;
+        // They have become parameters; the rest of the model is needed to the end.
+        model.tensors = Vec::new();
         if let Some(note) = &labels.note {
             cx.control.event(Event::Note { message: note.clone() });
         }

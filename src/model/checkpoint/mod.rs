@@ -123,7 +123,15 @@ pub fn read_weights(folder: &Path) -> Result<StoredTensors> {
 }
 
 fn read_one(path: &Path, read: fn(&[u8]) -> Result<StoredTensors>) -> Result<StoredTensors> {
-    read(&read_file(path)?).map_err(|error| error.in_file(path))
+    let of_file = |error: ModelError| error.in_file(path);
+    let file = std::fs::File::open(path).map_err(|error| ModelError::io(path, &error))?;
+    // SAFETY: the bytes are decoded, with every bound checked, into tensors of our own. Who changes a
+    // checkpoint while it is read gets other numbers, as with any other way to read it.
+    match unsafe { memmap2::Mmap::map(&file) } {
+        Ok(bytes) => read(&bytes).map_err(of_file),
+        // An empty file, or no regular one.
+        Err(_) => read(&read_file(path)?).map_err(of_file),
+    }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use rayon::prelude::*;
 
 use super::{Stored, StoredTensors};
 use crate::model::error::{ModelError, Result};
@@ -14,7 +15,7 @@ pub fn read(bytes: &[u8]) -> Result<StoredTensors> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| ModelError::new(format!("the safetensors file is damaged: {error}")))?;
     file.tensors()
-        .into_iter()
+        .into_par_iter()
         .map(|(name, view)| {
             let values = floats(&view);
             let count = view.shape().iter().try_fold(1usize, |all, size| all.checked_mul(*size));
