@@ -289,7 +289,7 @@ fn the_precision_that_is_computed_in_is_part_of_the_key() {
         assert!(text(&output.stderr).contains("AVX512-BF16"), "{}", text(&output.stderr));
         return;
     }
-    assert!(ran(&with("auto")).contains(&"tuned"));
+    assert!(ran(&with("auto")).iter().any(|step| step == "tuned"));
     assert_eq!(ran(&with("bf16")), [""; 0]);
 }
 

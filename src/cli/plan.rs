@@ -79,7 +79,7 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
         let known: f64 = rows.iter().filter_map(|row| row.seconds).sum();
         let mut needs = Vec::new();
         if known > 0.0 {
-            needs.push(format!("about {}", report::duration(known)));
+            needs.push(format!("about {} going by earlier runs", report::duration(known)));
         }
         let memory = rows.iter().filter_map(|row| row.memory).max();
         needs.extend(memory.map(|bytes| format!("{} MiB of memory", bytes >> 20)));
@@ -89,7 +89,7 @@ pub fn run(args: &PlanArgs, console: &Console) -> Exit {
         }
         let needs = match needs.is_empty() {
             true => String::new(),
-            false => format!("; {}, going by earlier runs", needs.join(", ")),
+            false => format!("; {}", needs.join(", ")),
         };
         console.result(&format!(
             "{} to run, {} that depend on them, {} unchanged{needs}",
@@ -106,6 +106,7 @@ struct Row {
     reason: String,
     /// How long it took the last time it ran; nothing for a hit.
     seconds: Option<f64>,
+    /// The most it will hold, as far as its inputs tell, else what it held the last time.
     memory: Option<u64>,
     /// Bytes in the store that it added then.
     disk: Option<u64>,
@@ -139,7 +140,8 @@ impl Row {
             ran.as_ref().filter(|_| step.prospect != Prospect::Hit).map(|ran| ran.seconds);
         let ran = ran.filter(|_| step.prospect != Prospect::Hit);
         let disk = ran.as_ref().and_then(|ran| store.size(ran.key?));
-        Self { reason, seconds, memory: ran.and_then(|ran| ran.peak_memory), disk }
+        let memory = step.memory.or_else(|| ran.and_then(|ran| ran.peak_memory));
+        Self { reason, seconds, memory, disk }
     }
 }
 

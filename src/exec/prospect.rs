@@ -41,6 +41,8 @@ pub struct Planned {
     pub record: Option<Record>,
     /// Steps upstream that decide.
     pub waits_for: Vec<String>,
+    /// The most memory it will hold, in bytes, where its inputs are there and tell.
+    pub memory: Option<u64>,
     /// What is wrong with what is stored, or with the files it needs.
     pub trouble: Option<String>,
 }
@@ -57,6 +59,7 @@ pub fn plan(session: &Session) -> Result<Vec<Planned>, StepError> {
             document: None,
             record: None,
             waits_for: Vec::new(),
+            memory: None,
             trouble: None,
         };
         for step in node.inputs.iter().flat_map(PortRef::steps) {
@@ -92,6 +95,9 @@ pub fn plan(session: &Session) -> Result<Vec<Planned>, StepError> {
                 }
                 Err(KeyError::Unmade(_)) => {}
             }
+        }
+        if entry.prospect == Prospect::Run {
+            entry.memory = node.step.memory(&done, session.quick);
         }
         planned.push(entry);
     }

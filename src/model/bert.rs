@@ -6,10 +6,10 @@ use candle_core::Tensor;
 
 use super::pass::{Drop, Pass, Places};
 use super::{
-    Architecture, Backbone, Config, Declaration, Init, Input, Kind, ModelError, Read, Result,
-    SequenceHead, TextInput,
+    Architecture, Backbone, Compute, Config, Declaration, Init, Input, Kind, Memory, ModelError,
+    Read, Result, SequenceHead, TextInput,
 };
-use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Weight};
+use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
 
 /// The family's entry in the table.
 pub struct Family;
@@ -249,6 +249,25 @@ impl Backbone for Bert {
             };
         }
         Ok(hidden_states)
+    }
+
+    fn pass_bytes(&self, tokens: usize, compute: &Compute) -> Option<u64> {
+        let (hidden, inner) = (self.hidden, self.intermediate);
+        // f32 elements that a layer keeps for each token. Exactly: its input, queries, keys and
+        // values, the context, what the two norms read, the first norm's output, and the inner values
+        // before and after the activation. In bf16 the factors of products take half, and the two
+        // inputs of linear layers that norms read too are there in both forms.
+        let layer = match compute.precision {
+            Precision::F32 => 8 * hidden + 2 * inner,
+            Precision::Bf16 => 8 * hidden + hidden / 2 + inner,
+        } + 2 * self.heads;
+        // The gradients that flow, and those of the inner values with what they are products of.
+        let backward = 5 * hidden + 3 * inner;
+        let kept = match compute.memory {
+            Memory::Normal => self.layers * layer,
+            Memory::Low => layer + self.layers * hidden,
+        };
+        Some(4 * (tokens * (kept + backward)) as u64)
     }
 
     fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>> {

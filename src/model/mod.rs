@@ -117,6 +117,12 @@ pub trait Backbone: Send + Sync {
         read: Read,
         pass: &Pass,
     ) -> Result<Tensor>;
+    /// Bytes that the operations of a training pass over this many tokens hold at most at a time:
+    /// what is kept for the backward, and what the backward needs besides. `None` where it is not
+    /// known.
+    fn pass_bytes(&self, _tokens: usize, _compute: &Compute) -> Option<u64> {
+        None
+    }
     /// The head that scores whole sequences with `outputs` numbers, if the family has one.
     fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>>;
 }

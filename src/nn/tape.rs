@@ -118,7 +118,7 @@ impl Tape {
     /// their gradients then, and watched tensors have theirs in the result.
     pub fn backward(&self, output: &Tensor, gradient: Gradient) -> Result<Gradients> {
         let mut gradients = Gradients::default();
-        gradients.add(output, gradient)?;
+        gradients.add(output.id(), gradient)?;
         loop {
             let Some(Entry { outputs, backward }) = self.entries.borrow_mut().pop() else { break };
             let of: Vec<_> = outputs.iter().map(|output| gradients.0.remove(output)).collect();
@@ -159,7 +159,7 @@ impl Tape {
                 let y = f(&inner, &x)?;
                 let mut found = inner.backward(&y, dy)?;
                 match found.take(&x) {
-                    Some(dx) => gradients.add(&x, dx),
+                    Some(dx) => gradients.add(x.id(), dx),
                     None => Ok(()),
                 }
             });
@@ -217,9 +217,10 @@ fn add<T: Real>(sum: &mut [T], added: &[T]) {
 pub struct Gradients(HashMap<TensorId, Gradient>);
 
 impl Gradients {
-    /// Adds to the gradient of `x`.
-    pub(crate) fn add(&mut self, x: &Tensor, gradient: Gradient) -> Result<()> {
-        match self.0.entry(x.id()) {
+    /// Adds to the gradient of the tensor with this id. An operation that needs no more of its input
+    /// keeps no more of it.
+    pub(crate) fn add(&mut self, x: TensorId, gradient: Gradient) -> Result<()> {
+        match self.0.entry(x) {
             std::collections::hash_map::Entry::Occupied(mut sum) => sum.get_mut().add(&gradient),
             std::collections::hash_map::Entry::Vacant(empty) => {
                 empty.insert(gradient);

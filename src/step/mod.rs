@@ -84,6 +84,12 @@ pub trait Step: Params + Send + Sync + 'static {
         None
     }
 
+    /// The most memory that the process will hold while the step runs, in bytes, from inputs that are
+    /// there; `None` where it cannot be told beforehand.
+    fn memory(&self, _inputs: &dyn Inputs, _quick: Option<Quick>) -> Option<u64> {
+        None
+    }
+
     /// What of the arguments outside the identity decides the result after all: `(argument, what)`.
     fn identity(&self) -> Option<(&'static str, String)> {
         None
@@ -102,6 +108,7 @@ pub trait AnyStep: Send + Sync {
     ) -> Result<Option<Value>, StepError>;
     fn target(&self) -> Option<(&str, bool)>;
     fn identity(&self) -> Option<(&'static str, String)>;
+    fn memory(&self, inputs: &dyn Inputs, quick: Option<Quick>) -> Option<u64>;
 }
 
 impl<S: Step> AnyStep for S {
@@ -126,6 +133,9 @@ impl<S: Step> AnyStep for S {
     }
     fn identity(&self) -> Option<(&'static str, String)> {
         Step::identity(self)
+    }
+    fn memory(&self, inputs: &dyn Inputs, quick: Option<Quick>) -> Option<u64> {
+        Step::memory(self, inputs, quick)
     }
 }
 

@@ -67,8 +67,7 @@ impl Precision {
         cx: &mut RunCx,
         memory: &Memory,
     ) -> Result<model::Compute, StepError> {
-        let precision = self.resolved();
-        if !precision.is_available() {
+        if !self.resolved().is_available() {
             let error = StepError::new(Code::E0205, MISSING).argument("precision");
             return Err(error.help(WAY_OUT));
         }
@@ -76,10 +75,15 @@ impl Precision {
             let message = format!("precision: {}", self.identity().1);
             cx.control.event(Event::Note { message });
         }
+        Ok(self.compute(memory))
+    }
+
+    /// How models are computed with these arguments.
+    pub(super) fn compute(&self, memory: &Memory) -> model::Compute {
         let memory = match memory {
             Memory::Normal => model::Memory::Normal,
             Memory::Low => model::Memory::Low,
         };
-        Ok(model::Compute { precision, memory, ..model::Compute::default() })
+        model::Compute { precision: self.resolved(), memory, ..model::Compute::default() }
     }
 }

@@ -5,6 +5,7 @@
 mod bind;
 mod check;
 mod control;
+mod memory;
 mod outcome;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::check::CheckCx;
 use super::metric::build;
 use super::precision::{Memory, Precision};
 use super::predictions::{kind_of, known_names};
-use super::run::{Event, RunCx, StepError, Stop};
+use super::run::{Event, Inputs, Quick, RunCx, StepError, Stop};
 use super::shape::{LabelShape, Shape};
 use super::value::{Value, port};
 use super::{Output, Step};
@@ -297,6 +298,10 @@ impl Step for Train {
 
     fn identity(&self) -> Option<(&'static str, String)> {
         Some(self.precision.identity())
+    }
+
+    fn memory(&self, inputs: &dyn Inputs, quick: Option<Quick>) -> Option<u64> {
+        self.peak_memory(inputs, quick)
     }
 
     fn derive(

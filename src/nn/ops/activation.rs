@@ -69,7 +69,7 @@ pub fn activation(tape: &Tape, x: &Tensor, function: Activation) -> Result<Tenso
                     backward(function, x, out);
                 }))
             });
-            gradients.add(&x, dx)
+            gradients.add(x.id(), dx)
         });
     }
     Ok(y)

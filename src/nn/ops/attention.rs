@@ -82,7 +82,7 @@ pub fn attention(
             });
             for ((input, tracked), gradient) in inputs.iter().zip(found) {
                 if *tracked {
-                    gradients.add(input, gradient)?;
+                    gradients.add(input.id(), gradient)?;
                 }
             }
             Ok(())

@@ -146,10 +146,10 @@ pub fn dropout(tape: &Tape, x: &Tensor, at: &DropoutAt) -> Result<Tensor> {
         Tensor::from_vec(op.apply::<T>(values.get(), units), x.shape(), x.device())?
     });
     if tape.needs(&[x], []) {
-        let x = x.clone();
+        let x = x.id();
         tape.record(&y, move |dy, gradients| {
             let dx = by_dtype!(dy, T => Gradient::new(op.apply::<T>(dy.get()?, units)));
-            gradients.add(&x, dx)
+            gradients.add(x, dx)
         });
     }
     Ok(y)

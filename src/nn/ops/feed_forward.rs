@@ -31,7 +31,7 @@ pub fn feed_forward(
     if tape.needs(&[x], [up.0, up.1, down.0, down.1]) {
         let own = |dense: Dense| (dense.0.clone(), dense.1.clone());
         let (up, down) = (own(up), own(down));
-        let x = tape.tracks(x).then(|| x.clone());
+        let x = tape.tracks(x).then(|| x.id());
         tape.record(&y, move |dy, gradients| {
             after.weight_gradients(&dy, &down.0, Some(&down.1))?;
             if x.is_none() && !up.0.is_trainable() && !up.1.is_trainable() {
@@ -43,7 +43,7 @@ pub fn feed_forward(
             drop(before);
             source.weight_gradients(&dbefore, &up.0, Some(&up.1))?;
             match x {
-                Some(x) => gradients.add(&x, source.input_gradient(&dbefore, &up.0, None)?),
+                Some(x) => gradients.add(x, source.input_gradient(&dbefore, &up.0, None)?),
                 None => Ok(()),
             }
         });

@@ -117,10 +117,10 @@ fn fused(
             });
             // Without dropout the gradients of both are equal.
             if x_tracked {
-                gradients.add(&x, dx.unwrap_or_else(|| dsum.clone()))?;
+                gradients.add(x.id(), dx.unwrap_or_else(|| dsum.clone()))?;
             }
             match op.has_residual && residual_tracked {
-                true => gradients.add(&residual, dsum),
+                true => gradients.add(residual.id(), dsum),
                 false => Ok(()),
             }
         });

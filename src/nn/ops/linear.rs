@@ -36,7 +36,7 @@ pub fn linears<const N: usize>(tape: &Tape, x: &Tensor, layers: [Layer; N]) -> R
     let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
     let weights = layers.iter().flat_map(|(weight, bias)| std::iter::once(*weight).chain(*bias));
     if tape.needs(&[x], weights) {
-        let x = tape.tracks(x).then(|| x.clone());
+        let x = tape.tracks(x).then(|| x.id());
         let own: Vec<_> =
             layers.iter().map(|(weight, bias)| ((*weight).clone(), bias.cloned())).collect();
         tape.record_all(&outputs.iter().collect::<Vec<_>>(), move |all, gradients| {
@@ -49,7 +49,7 @@ pub fn linears<const N: usize>(tape: &Tape, x: &Tensor, layers: [Layer; N]) -> R
                 }
             }
             match (x, dx) {
-                (Some(x), Some(dx)) => gradients.add(&x, dx),
+                (Some(x), Some(dx)) => gradients.add(x, dx),
                 _ => Ok(()),
             }
         });

@@ -216,14 +216,14 @@ fn elementwise(
 fn scalar<T: Real>(tape: &Tape, x: &Tensor, value: T, mut gradient: Vec<T>) -> Result<Tensor> {
     let loss = Tensor::from_vec(vec![value], (), x.device())?;
     if tape.needs(&[x], []) {
-        let x = x.clone();
+        let x = x.id();
         tape.record(&loss, move |by, gradients| {
             if let [by] = by.get::<T>()?
                 && *by != T::ONE
             {
                 gradient.iter_mut().for_each(|gradient| *gradient = *gradient * *by);
             }
-            gradients.add(&x, Gradient::new(gradient))
+            gradients.add(x, Gradient::new(gradient))
         });
     }
     Ok(loss)

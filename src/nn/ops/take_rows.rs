@@ -19,7 +19,7 @@ pub fn take_rows(tape: &Tape, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
         Tensor::from_vec(out, (rows.len(), columns), x.device())?
     });
     if tape.needs(&[x], []) {
-        let (x, rows) = (x.clone(), rows.to_vec());
+        let (x, rows) = (x.id(), rows.to_vec());
         tape.record(&y, move |dy, gradients| {
             let dx = by_dtype!(dy, T => {
                 let mut dx = vec![<T as Real>::ZERO; count * columns];
@@ -29,7 +29,7 @@ pub fn take_rows(tape: &Tape, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
                 }
                 Gradient::new(dx)
             });
-            gradients.add(&x, dx)
+            gradients.add(x, dx)
         });
     }
     Ok(y)

@@ -1,0 +1,79 @@
+//! How much memory a run will take, before it starts: parameters and what belongs to them, the
+//! largest batch, and the process around it.
+
+use super::Train;
+use crate::nn::Precision;
+use crate::step::run::{Inputs, Quick};
+use crate::step::value::Value;
+use crate::task::{Network, task};
+use crate::train::course::Course;
+use crate::train::trainer::Settings;
+use crate::train::{Budget, Examples, Keep, TokenExamples};
+
+/// The process without a model: its code, what reading tables leaves, the threads.
+const PROCESS: u64 = 90 << 20;
+/// Batches have other sizes in each update, and memory of one size is not always that of another:
+/// what is held for passes is this much of what one needs.
+const UNEVEN: f64 = 1.25;
+/// Epochs whose batches are looked at.
+const EPOCHS: u64 = 10;
+
+impl Train {
+    pub(super) fn peak_memory(&self, inputs: &dyn Inputs, quick: Option<Quick>) -> Option<u64> {
+        let (Value::Model(model), Value::Tokens(tokens)) =
+            (inputs.load(&self.model.source).ok()?, inputs.load(&self.data.source).ok()?)
+        else {
+            return None;
+        };
+        let head = model.head.as_ref()?;
+        let task = task(&head.task).ok()?;
+        let outputs = head.outputs.or_else(|| task.output_count(&tokens.labels).ok())?;
+        let network = Network::new(&model.config, task, outputs).ok()?;
+        let compute = self.precision.compute(&self.memory);
+        let updates = quick.map(|quick| quick.updates);
+        let settings = self.settings(Default::default(), updates, compute).ok()?;
+        let targets = task.targets(&tokens.targets, &tokens.labels).ok()?;
+        let examples = TokenExamples::new(&tokens, targets);
+        let batch = network.backbone().pass_bytes(largest_batch(&examples, &settings), &compute)?;
+        let batch = (batch as f64 * UNEVEN) as u64;
+        let all: usize = (0..tokens.rows()).map(|row| tokens.row_length(row)).sum();
+        // Ids and types of tokens, as they are stored and in memory.
+        Some(PROCESS + self.of_parameters(&network, &settings)? + batch + 16 * all as u64)
+    }
+
+    /// Values, gradients, moments and rounded copies.
+    fn of_parameters(&self, network: &Network, settings: &Settings) -> Option<u64> {
+        let declarations = network.declarations();
+        let names: Vec<&str> = declarations.iter().map(|one| one.name.as_str()).collect();
+        let head = network.head().declarations();
+        let head: Vec<&str> = head.iter().map(|one| one.name.as_str()).collect();
+        let frozen = self.frozen(&names, &head).ok()?;
+        let (mut all, mut trained, mut rounded) = (0, 0, 0);
+        for (declaration, frozen) in declarations.iter().zip(frozen) {
+            let elements = declaration.elements() as u64;
+            all += elements;
+            trained += if frozen { 0 } else { elements };
+            let is_factor = declaration.kind == crate::model::Kind::Weight;
+            rounded += if is_factor { elements } else { 0 };
+        }
+        // Each rounded weight stands there as it is and transposed, two bytes an element.
+        let rounded = match settings.compute.precision {
+            Precision::F32 => 0,
+            Precision::Bf16 => 4 * rounded,
+        };
+        let buffers = 1 + settings.optimizer.buffers() as u64;
+        let kept = u64::from(matches!(settings.keep, Keep::Best(_)));
+        Some(4 * all * (1 + kept) + 4 * trained * buffers + rounded)
+    }
+}
+
+/// Tokens of the largest batch of the run.
+fn largest_batch(examples: &dyn Examples, settings: &Settings) -> usize {
+    let mut course =
+        Course::new(examples, settings.batch, settings.gradient_accumulation, settings.seed);
+    let total = course.total(settings.budget);
+    let looked_at = total.min(course.total(Budget::Epochs(EPOCHS as f64)));
+    let batches = (0..looked_at).flat_map(|update| course.group(update));
+    let tokens = batches.map(|rows| rows.iter().map(|row| examples.cost(*row)).sum());
+    tokens.max().unwrap_or(0)
+}
