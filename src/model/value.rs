@@ -14,6 +14,7 @@ use super::{
 };
 use crate::base::{Digest, Hasher};
 use crate::data::{Tokenization, Tokenizer};
+use crate::nn::ops::tensor::Slice;
 
 /// What stands on the backbone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,9 +192,8 @@ impl Model {
             for size in tensor.dims() {
                 hasher.number(*size as u64);
             }
-            let bytes: Vec<u8> =
-                floats(tensor)?.iter().flat_map(|value| value.to_le_bytes()).collect();
-            hasher.bytes(&bytes);
+            let tensor = tensor.contiguous()?;
+            hasher.bytes(&checkpoint::bytes_of(Slice::<f32>::new(&tensor)?.get()));
         }
         Ok(hasher.finish())
     }
@@ -230,13 +230,15 @@ impl Model {
 
     /// The tensors as the bytes of a safetensors file.
     pub(super) fn tensor_bytes(&self) -> Result<Vec<u8>> {
+        let tensors = self.tensors.iter().map(|(_, tensor)| tensor.contiguous());
+        let tensors = tensors.collect::<std::result::Result<Vec<_>, _>>()?;
         let values =
-            self.tensors.iter().map(|(_, tensor)| floats(tensor)).collect::<Result<Vec<_>>>()?;
+            tensors.iter().map(Slice::<f32>::new).collect::<std::result::Result<Vec<_>, _>>()?;
         let list: Vec<(&str, &[usize], &[f32])> = self
             .tensors
             .iter()
             .zip(&values)
-            .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.as_slice()))
+            .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.get()))
             .collect();
         checkpoint::serialize_tensors(&list)
     }
@@ -299,10 +301,6 @@ struct Header {
     tokenizer: Option<String>,
     tokenization: Option<Tokenization>,
     order: Vec<String>,
-}
-
-fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
 }
 
 fn sequence_head(

@@ -38,7 +38,7 @@ pub fn each_with2<T: Real>(out: &mut [T], x: &[T], y: &[T], f: impl Fn(T, T, T) 
 }
 
 /// Partial sums that are kept side by side, so that a sum vectorises.
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Σ f(x), in an order that depends on the length alone.
 #[inline(always)]

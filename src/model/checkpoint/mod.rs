@@ -16,6 +16,7 @@ use super::Declaration;
 use super::config::Config;
 use super::error::{ModelError, Result};
 
+pub(super) use safetensors::bytes_of;
 pub use safetensors::serialize as serialize_tensors;
 pub use save::{SavedFile, save_folder};
 

@@ -1,5 +1,6 @@
 //! `model.safetensors`: reading with conversion to f32, and writing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
@@ -77,10 +78,7 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
 /// by name, so that equal tensors make equal bytes.
 pub fn serialize(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>> {
     let failed = |error| ModelError::new(format!("the tensors cannot be written: {error}"));
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
+    let bytes: Vec<Cow<[u8]>> = tensors.iter().map(|(_, _, values)| bytes_of(values)).collect();
     let views = tensors
         .iter()
         .zip(&bytes)
@@ -91,4 +89,14 @@ pub fn serialize(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>> {
         .collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     ::safetensors::tensor::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// Values as they stand in a file. Its order of bytes is that of most processors: then nothing is
+/// copied.
+pub fn bytes_of(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(values))
+    } else {
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
 }

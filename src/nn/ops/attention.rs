@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::dropout::{DropoutAt, Dropper, Row};
 use super::tensor::{Slice, by_dtype};
 use crate::nn::parallel::written;
-use crate::nn::product::{Columns, Matrix, Onto, serial_product};
+use crate::nn::product::{Columns, Matrix, Onto};
 use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{self, each, each_with, simd};
 use crate::nn::{Offsets, Real};
@@ -269,22 +269,23 @@ impl Attention {
                 for block in blocks(tile.queries) {
                     let start = tile.query_start + block.start;
                     let q = self.head(query, tile.head, start, block.len());
-                    scores.resize(block.len() * tile.keys, T::ZERO);
+                    let width = tile.width();
+                    scores.resize(block.len() * width, T::ZERO);
                     let scale = T::of(self.spec.scale);
-                    serial_product(&mut scores, q, k.transposed(), scale, Onto::Nothing);
+                    tile.scores(&mut scores, q, k, scale);
                     // SAFETY: no other tile has these queries of this head.
                     let log_sums =
                         unsafe { log_sums.part(tile.head, 1, start, block.len()).row(0) };
                     simd(
                         #[inline(always)]
                         || {
-                            for (place, row) in scores.chunks_exact_mut(tile.keys).enumerate() {
+                            for (place, row) in scores.chunks_exact_mut(width).enumerate() {
                                 let query = block.start + place;
                                 log_sums[place] = self.softmax(&tile, query, row);
                             }
                         },
                     );
-                    let scores = Matrix::new(&scores, block.len(), tile.keys);
+                    let scores = Matrix::strided(&scores, block.len(), tile.keys, width);
                     let out = self.columns(&out, tile.head, start, block.len());
                     // SAFETY: no other tile writes to these rows and columns.
                     unsafe { out.product(scores, v, T::ONE, Onto::Nothing) };
@@ -298,8 +299,7 @@ impl Attention {
     #[inline(always)]
     fn softmax<T: Real>(&self, tile: &Tile, query: usize, row: &mut [T]) -> f64 {
         let visible = self.spec.mask.visible(query, tile.queries, tile.keys);
-        let (row, hidden) = row.split_at_mut(visible.end);
-        hidden.fill(T::ZERO);
+        let row = whole_vectors(row, visible.end, T::NEGATIVE_INFINITY);
         let most = vector::max(row);
         each(row, |x| (x - most).exp());
         let sum = vector::sum(row, |x| x);
@@ -343,18 +343,18 @@ impl Attention {
                             let count = block.len();
                             let q = self.head(q_all, tile.head, start, count);
                             let dy = self.head(dy_all, tile.head, start, count);
-                            p.resize(count * tile.keys, T::ZERO);
-                            ds.resize(count * tile.keys, T::ZERO);
-                            factors.resize(tile.keys, T::ONE);
-                            serial_product(&mut p, q, k.transposed(), scale, Onto::Nothing);
-                            serial_product(&mut ds, dy, v.transposed(), T::ONE, Onto::Nothing);
+                            let width = tile.width();
+                            p.resize(count * width, T::ZERO);
+                            ds.resize(count * width, T::ZERO);
+                            factors.resize(width, T::ONE);
+                            tile.scores(&mut p, q, k, scale);
+                            tile.scores(&mut ds, dy, v, T::ONE);
                             let log_sums = &log_sums[tile.head * rows + start..][..count];
                             simd(
                                 #[inline(always)]
                                 || {
-                                    let rows = p
-                                        .chunks_exact_mut(tile.keys)
-                                        .zip(ds.chunks_exact_mut(tile.keys));
+                                    let rows =
+                                        p.chunks_exact_mut(width).zip(ds.chunks_exact_mut(width));
                                     for ((place, (p, ds)), &log_sum) in
                                         rows.enumerate().zip(log_sums)
                                     {
@@ -370,8 +370,8 @@ impl Attention {
                                     }
                                 },
                             );
-                            let p = Matrix::new(&p, count, tile.keys);
-                            let ds = Matrix::new(&ds, count, tile.keys);
+                            let p = Matrix::strided(&p, count, tile.keys, width);
+                            let ds = Matrix::strided(&ds, count, tile.keys, width);
                             let onto = Onto::sum(block.start == 0);
                             let dq = self.columns(&dq, tile.head, start, count);
                             // SAFETY: no other tile writes to these rows and columns.
@@ -401,11 +401,9 @@ impl Attention {
         factors: &mut [T],
     ) {
         let visible = self.spec.mask.visible(query, tile.queries, tile.keys);
-        let (p, hidden) = p.split_at_mut(visible.end);
-        hidden.fill(T::ZERO);
-        let (ds, hidden) = ds.split_at_mut(visible.end);
-        hidden.fill(T::ZERO);
-        let factors = &mut factors[..visible.end];
+        let p = whole_vectors(p, visible.end, T::NEGATIVE_INFINITY);
+        let ds = whole_vectors(ds, visible.end, T::ZERO);
+        let factors = &mut factors[..p.len()];
         let log_sum = T::of(log_sum);
         each(p, |p| (p - log_sum).exp());
         let (Some(dropper), Some(at)) = (&self.dropper, &self.spec.dropout) else {
@@ -420,6 +418,32 @@ impl Attention {
         each_with(ds, p, |ds, p| p * (ds - along));
         each_with(p, factors, |p, factor| p * factor);
     }
+}
+
+impl Tile {
+    /// Elements of a row of scores: whole vectors.
+    fn width(&self) -> usize {
+        self.keys.next_multiple_of(vector::LANES)
+    }
+
+    /// scale · left rightᵀ for each pair of a query and a key, in rows of [`Self::width`].
+    fn scores<T: Real>(&self, out: &mut [T], left: Matrix<T>, right: Matrix<T>, scale: T) {
+        let width = self.width();
+        let rows = out.len() / width;
+        let out = Columns::new(out, width).part(0, rows, 0, self.keys);
+        // SAFETY: `out` is borrowed exclusively.
+        unsafe { out.product(left, right.transposed(), scale, Onto::Nothing) };
+    }
+}
+
+/// The first `visible` elements of a row of scores, filled up with `nothing` to whole vectors; what
+/// lies behind is zero. Loops over the rest of a vector take longer than over all of it.
+#[inline(always)]
+fn whole_vectors<T: Real>(row: &mut [T], visible: usize, nothing: T) -> &mut [T] {
+    let (row, behind) = row.split_at_mut(visible.next_multiple_of(vector::LANES).min(row.len()));
+    row[visible..].fill(nothing);
+    behind.fill(T::ZERO);
+    row
 }
 
 fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {

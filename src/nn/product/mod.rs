@@ -134,6 +134,7 @@ pub fn product<T: Real>(out: &mut [T], left: Matrix<T>, right: Matrix<T>, scale:
 }
 
 /// [`product`] on the calling thread.
+#[cfg(test)]
 pub fn serial_product<T: Real>(
     out: &mut [T],
     left: Matrix<T>,

@@ -11,7 +11,7 @@ use crate::train::trainer::Settings;
 use crate::train::{Budget, Examples, Keep, TokenExamples};
 
 /// The process without a model: its code, what reading tables leaves, the threads.
-const PROCESS: u64 = 90 << 20;
+const PROCESS: u64 = 130 << 20;
 /// Batches have other sizes in each update, and memory of one size is not always that of another:
 /// what is held for passes is this much of what one needs.
 const UNEVEN: f64 = 1.25;
