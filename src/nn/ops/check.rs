@@ -43,9 +43,12 @@ pub fn silent() -> Tape {
 
 /// The fused form, or the reference, which leaves its graph to candle.
 enum Forward<'a> {
-    Fused(&'a (dyn Fn(&Tape, &[Tensor], &[Weight]) -> Result<Tensor> + Sync)),
-    Reference(&'a (dyn Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync)),
+    Fused(&'a Fused<'a>),
+    Reference(&'a Reference<'a>),
 }
+
+type Fused<'a> = dyn Fn(&Tape, &[Tensor], &[Weight]) -> Result<Tensor> + Sync + 'a;
+type Reference<'a> = dyn Fn(&[Tensor], &[Weight]) -> Result<Tensor> + Sync + 'a;
 
 pub struct Check {
     name: String,

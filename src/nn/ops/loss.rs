@@ -46,7 +46,7 @@ pub fn cross_entropy(
                     let total = share_of_all + own;
                     let factor = T::of(total / (sum.to_f64() * denominator));
                     each(gradient, |x| x * factor);
-                    gradient[target] = gradient[target] - T::of(own / denominator);
+                    gradient[target] -= T::of(own / denominator);
                     (total, most.to_f64() + sum.to_f64().ln())
                 },
             );
@@ -57,7 +57,7 @@ pub fn cross_entropy(
                 for (class, (gradient, logit)) in gradient.iter_mut().zip(logits).enumerate() {
                     let wanted = share * weight(class);
                     loss -= wanted * logit.to_f64();
-                    *gradient = *gradient - T::of(wanted / denominator);
+                    *gradient -= T::of(wanted / denominator);
                 }
             }
             loss
@@ -221,7 +221,7 @@ fn scalar<T: Real>(tape: &Tape, x: &Tensor, value: T, mut gradient: Vec<T>) -> R
             if let [by] = by.get::<T>()?
                 && *by != T::ONE
             {
-                gradient.iter_mut().for_each(|gradient| *gradient = *gradient * *by);
+                gradient.iter_mut().for_each(|gradient| *gradient *= *by);
             }
             gradients.add(x, Gradient::new(gradient))
         });
