@@ -13,7 +13,8 @@ use ftrun::task::assemble::{self, Assembled};
 use ftrun::task::{LossOptions, Network};
 use ftrun::train::{
     BatchSize, Budget, Control, Ending, Event, Examples, Keep, Measure, Optimizer, Optimizers,
-    Schedules, Settings, State, Trained, Unattended, ValidationSet, evaluate, train, values,
+    Schedules, Settings, Snapshot, State, Trained, Unattended, ValidationSet, evaluate, train,
+    values,
 };
 
 use crate::rows::Rows;
@@ -425,8 +426,8 @@ impl Control for StopAt {
         self.seen == self.update
     }
 
-    fn checkpoint(&mut self, state: &[u8]) -> Result<(), ModelError> {
-        self.saved = state.to_vec();
+    fn checkpoint(&mut self, snapshot: &Snapshot) -> Result<(), ModelError> {
+        self.saved = snapshot.state.to_bytes(snapshot.parameters)?;
         Ok(())
     }
 }
@@ -480,8 +481,8 @@ impl Control for Checkpoints {
         self.seen == 60
     }
 
-    fn checkpoint(&mut self, state: &[u8]) -> Result<(), ModelError> {
-        self.all.push(state.to_vec());
+    fn checkpoint(&mut self, snapshot: &Snapshot) -> Result<(), ModelError> {
+        self.all.push(snapshot.state.to_bytes(snapshot.parameters)?);
         Ok(())
     }
 }

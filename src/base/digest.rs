@@ -47,6 +47,20 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The digest of bytes that come in pieces: [`Digest::of`] all of them.
+#[derive(Default)]
+pub struct Pieces(blake3::Hasher);
+
+impl Pieces {
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
 /// Hashes values one after the other. Every value is preceded by its length, so `"ab", "c"` and
 /// `"a", "bc"` differ.
 #[derive(Default)]

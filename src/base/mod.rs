@@ -10,5 +10,5 @@ pub mod suggest;
 
 pub use codes::Code;
 pub use diag::{Diag, Diags, Fix, Label, Severity};
-pub use digest::{Digest, Hasher};
+pub use digest::{Digest, Hasher, Pieces};
 pub use source::{Source, SourceId, Span, Spanned};

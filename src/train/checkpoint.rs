@@ -1,8 +1,11 @@
 //! The state of a training run between two updates, and its bytes. Where they are kept is not
 //! decided here.
 
-use crate::base::Digest;
+use std::io::{self, Write};
+
+use crate::base::{Digest, Pieces};
 use crate::model::{ModelError, Result};
+use crate::nn::ops::tensor::Slice;
 use crate::nn::{Parameter, Parameters};
 
 use super::values;
@@ -94,43 +97,12 @@ impl State {
         Ok(())
     }
 
-    /// The state and the parameters as bytes, with a digest at the end.
+    /// What [`Snapshot::write`] writes.
     pub fn to_bytes(&self, parameters: &Parameters) -> Result<Vec<u8>> {
-        let mut out = Writer(MAGIC.to_vec());
-        out.number(self.update);
-        out.number(u64::from(self.stopped_early));
-        let values = values::copy(parameters)?;
-        out.number(values.len() as u64);
-        for (values, buffers) in values.iter().zip(&self.buffers) {
-            out.floats(values);
-            out.number(buffers.len() as u64);
-            buffers.iter().for_each(|buffer| out.floats(buffer));
-        }
-        out.number(u64::from(self.best.is_some()));
-        if let Some(best) = &self.best {
-            out.number(best.update);
-            out.double(best.score);
-            out.number(best.values.len() as u64);
-            best.values.iter().for_each(|values| out.floats(values));
-        }
-        out.number(self.log.len() as u64);
-        for row in &self.log {
-            out.number(row.update);
-            let values = [row.epoch, row.loss, row.learning_rate, row.grad_norm];
-            values.into_iter().for_each(|value| out.double(value));
-        }
-        out.number(self.validations.len() as u64);
-        for validation in &self.validations {
-            out.number(validation.update);
-            out.double(validation.epoch);
-            out.double(validation.loss);
-            out.number(u64::from(validation.score.is_some()));
-            out.double(validation.score.unwrap_or(0.0));
-            out.floats(&validation.logits);
-        }
-        let digest = Digest::of(&out.0);
-        out.0.extend(digest.0);
-        Ok(out.0)
+        let mut bytes = Vec::new();
+        let written = Snapshot { state: self, parameters }.write(&mut bytes);
+        written.map_err(|error| ModelError::new(error.to_string()))?;
+        Ok(bytes)
     }
 
     /// Fails on bytes that are not a whole checkpoint.
@@ -145,21 +117,88 @@ impl State {
     }
 }
 
-struct Writer(Vec<u8>);
+/// A state with the parameters that belong to it, to be written.
+pub struct Snapshot<'a> {
+    pub state: &'a State,
+    pub parameters: &'a Parameters,
+}
 
-impl Writer {
-    fn number(&mut self, number: u64) {
-        self.0.extend(number.to_le_bytes());
+impl Snapshot<'_> {
+    /// The state and the parameters, with a digest at the end. Nothing is copied before.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { state, parameters } = self;
+        let mut out = Writer { out, written: Pieces::default() };
+        out.bytes(MAGIC)?;
+        out.number(state.update)?;
+        out.number(u64::from(state.stopped_early))?;
+        out.number(parameters.len() as u64)?;
+        for (parameter, buffers) in parameters.iter().zip(&state.buffers) {
+            match parameter.tied_with {
+                Some(_) => out.floats(&[])?,
+                None => {
+                    let values = Slice::<f32>::new(&parameter.weight).map_err(io::Error::other)?;
+                    out.floats(values.get())?;
+                }
+            }
+            out.number(buffers.len() as u64)?;
+            buffers.iter().try_for_each(|buffer| out.floats(buffer))?;
+        }
+        out.number(u64::from(state.best.is_some()))?;
+        if let Some(best) = &state.best {
+            out.number(best.update)?;
+            out.double(best.score)?;
+            out.number(best.values.len() as u64)?;
+            best.values.iter().try_for_each(|values| out.floats(values))?;
+        }
+        out.number(state.log.len() as u64)?;
+        for row in &state.log {
+            out.number(row.update)?;
+            let values = [row.epoch, row.loss, row.learning_rate, row.grad_norm];
+            values.into_iter().try_for_each(|value| out.double(value))?;
+        }
+        out.number(state.validations.len() as u64)?;
+        for validation in &state.validations {
+            out.number(validation.update)?;
+            out.double(validation.epoch)?;
+            out.double(validation.loss)?;
+            out.number(u64::from(validation.score.is_some()))?;
+            out.double(validation.score.unwrap_or(0.0))?;
+            out.floats(&validation.logits)?;
+        }
+        let digest = out.written.finish();
+        out.out.write_all(&digest.0)
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut dyn Write,
+    written: Pieces,
+}
+
+impl Writer<'_> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.written.add(bytes);
+        self.out.write_all(bytes)
     }
 
-    fn double(&mut self, value: f64) {
-        self.number(value.to_bits());
+    fn number(&mut self, number: u64) -> io::Result<()> {
+        self.bytes(&number.to_le_bytes())
     }
 
-    fn floats(&mut self, values: &[f32]) {
-        self.number(values.len() as u64);
-        self.0.reserve(values.len() * 4);
-        values.iter().for_each(|value| self.0.extend(value.to_le_bytes()));
+    fn double(&mut self, value: f64) -> io::Result<()> {
+        self.number(value.to_bits())
+    }
+
+    fn floats(&mut self, values: &[f32]) -> io::Result<()> {
+        const TOGETHER: usize = 16_384;
+        self.number(values.len() as u64)?;
+        let mut bytes = Vec::with_capacity(4 * TOGETHER.min(values.len()));
+        for values in values.chunks(TOGETHER) {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            self.bytes(&bytes)?;
+        }
+        Ok(())
     }
 }
 

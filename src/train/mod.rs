@@ -15,7 +15,7 @@ pub mod tokens;
 pub mod trainer;
 pub mod values;
 
-pub use checkpoint::{LogRow, State, Validation};
+pub use checkpoint::{LogRow, Snapshot, State, Validation};
 pub use course::{BatchSize, Budget};
 pub use keep::{Keep, Measure, StopEarly};
 pub use optimizer::{Optimizer, Optimizers};

@@ -9,7 +9,7 @@ use crate::model::{Compute, Declaration, Dropping, Input, ModelError, Pass, Resu
 use crate::nn::Parameters;
 use crate::task::{LossOptions, Network};
 
-use super::checkpoint::{Best, LogRow, State, Validation};
+use super::checkpoint::{Best, LogRow, Snapshot, State, Validation};
 use super::course::{BatchSize, Budget, Course};
 use super::deferred::Deferred;
 use super::evaluate;
@@ -82,7 +82,7 @@ pub trait Control {
     }
 
     /// Where checkpoints go. What is written is read back by [`State::from_bytes`].
-    fn checkpoint(&mut self, _state: &[u8]) -> Result<()> {
+    fn checkpoint(&mut self, _snapshot: &Snapshot) -> Result<()> {
         Ok(())
     }
 }
@@ -219,7 +219,7 @@ pub fn train(
             settings.checkpoint_every.is_some_and(|every| due(every, &mut course, state.update));
         if !over && (stop || save) {
             deferred.settle(&mut state.buffers)?;
-            control.checkpoint(&state.to_bytes(parameters)?)?;
+            control.checkpoint(&Snapshot { state: &state, parameters })?;
         }
         if stop {
             return Ok(Ending::Stopped { update: state.update });

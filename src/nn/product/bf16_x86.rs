@@ -90,6 +90,8 @@ unsafe fn tile<const R: usize, const V: usize>(strip: &Strip<u32>, row: usize) {
             left = left.wrapping_add(strip.left_step);
             panel = panel.wrapping_add(strip.panel_step);
         }
+        // What follows goes through memory; without this the loop above would, too.
+        let sums = std::hint::black_box(sums);
         let scale = _mm512_set1_ps(strip.scale);
         for (r, sums) in sums.iter().enumerate() {
             let out = strip.out.add((row + r) * strip.out_row);

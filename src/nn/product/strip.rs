@@ -83,51 +83,61 @@ impl Kernel for Float {
     }
 
     unsafe fn run(&self, strip: &Strip<f32>) {
-        self.0.dispatch(Run(strip));
+        let rows = if self.0.dispatch(HasManyRegisters) { 8 } else { 4 };
+        match strip.columns.div_ceil(self.lanes()) {
+            1 => self.rows::<1>(strip, rows),
+            2 => self.rows::<2>(strip, rows),
+            _ => self.rows::<VECTORS>(strip, rows),
+        }
     }
 }
 
-struct Run<'a>(&'a Strip<f32>);
+impl Float {
+    fn rows<const V: usize>(&self, strip: &Strip<f32>, most: usize) {
+        let mut row = 0;
+        while row < strip.rows {
+            row += match (strip.rows - row).min(most) {
+                8.. => self.tile::<8, V>(strip, row),
+                4.. => self.tile::<4, V>(strip, row),
+                2.. => self.tile::<2, V>(strip, row),
+                _ => self.tile::<1, V>(strip, row),
+            };
+        }
+    }
 
-impl WithSimd for Run<'_> {
+    /// A function of its own for each size of tile: among others, the compiler does not keep the sums
+    /// in registers.
+    #[inline(never)]
+    fn tile<const R: usize, const V: usize>(&self, strip: &Strip<f32>, row: usize) -> usize {
+        self.0.dispatch(Tile::<R, V> { strip, row });
+        R
+    }
+}
+
+/// Whether the sums of eight rows and one step's vectors fit the registers.
+struct HasManyRegisters;
+
+impl WithSimd for HasManyRegisters {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        S::REGISTER_COUNT >= 32
+    }
+}
+
+struct Tile<'a, const R: usize, const V: usize> {
+    strip: &'a Strip<f32>,
+    row: usize,
+}
+
+impl<const R: usize, const V: usize> WithSimd for Tile<'_, R, V> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         // SAFETY: as `Kernel::run` was promised.
-        unsafe {
-            match self.0.columns.div_ceil(S::F32_LANES) {
-                1 => rows::<S, 1>(simd, self.0),
-                2 => rows::<S, 2>(simd, self.0),
-                _ => rows::<S, VECTORS>(simd, self.0),
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn rows<S: Simd, const V: usize>(simd: S, strip: &Strip<f32>) {
-    let mut row = 0;
-    // SAFETY: `row` and the rows behind it are rows of the strip.
-    unsafe {
-        // Sums and one step's vectors fit the registers.
-        if S::REGISTER_COUNT >= 32 {
-            while row + 8 <= strip.rows {
-                tile::<S, 8, V>(simd, strip, row);
-                row += 8;
-            }
-        }
-        while row + 4 <= strip.rows {
-            tile::<S, 4, V>(simd, strip, row);
-            row += 4;
-        }
-        if row + 2 <= strip.rows {
-            tile::<S, 2, V>(simd, strip, row);
-            row += 2;
-        }
-        if row < strip.rows {
-            tile::<S, 1, V>(simd, strip, row);
-        }
+        unsafe { tile::<S, R, V>(simd, self.strip, self.row) }
     }
 }
 
@@ -153,6 +163,8 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, strip: &Strip<f
             left = left.wrapping_add(strip.left_step);
             panel = panel.wrapping_add(strip.panel_step);
         }
+        // What follows goes through memory; without this the loop above would, too.
+        let sums = std::hint::black_box(sums);
         let scale = simd.splat_f32s(strip.scale);
         for (r, sums) in sums.iter().enumerate() {
             let out = strip.out.add((row + r) * strip.out_row);

@@ -1,11 +1,10 @@
 //! The trainer's events, handed on; its checkpoints, in the scratch folder of the step.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::model::ModelError;
 use crate::step::run::{Event, RunCx, StepError, Stop, Work};
-use crate::train::{State, trainer};
+use crate::train::{Snapshot, State, trainer};
 
 /// The state of an earlier attempt at the same key, if it is whole.
 pub(super) fn resume(path: &Path, cx: &mut RunCx) -> Result<Option<State>, StepError> {
@@ -29,12 +28,13 @@ pub(super) fn resume(path: &Path, cx: &mut RunCx) -> Result<Option<State>, StepE
 }
 
 /// Written beside its place, synced and renamed: the one before stays until then.
-pub(super) fn write_checkpoint(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_checkpoint(path: &Path, snapshot: &Snapshot) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let temporary = path.with_extension("new");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&temporary)?);
+    snapshot.write(&mut file)?;
+    let file = file.into_inner()?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     std::fs::File::open(folder)?.sync_all()
@@ -90,7 +90,7 @@ impl trainer::Control for Bridge<'_, '_> {
         self.stop.is_some()
     }
 
-    fn checkpoint(&mut self, state: &[u8]) -> Result<(), ModelError> {
-        write_checkpoint(&self.path, state).map_err(|error| ModelError::io(&self.path, &error))
+    fn checkpoint(&mut self, snapshot: &Snapshot) -> Result<(), ModelError> {
+        write_checkpoint(&self.path, snapshot).map_err(|error| ModelError::io(&self.path, &error))
     }
 }
