@@ -10,7 +10,7 @@ use super::source::Examples;
 
 /// Tokens and rows of one batch: enough to keep the processor busy, little enough for its caches.
 const BATCH_TOKENS: usize = 2048;
-const BATCH_ROWS: usize = 64;
+const BATCH_ROWS: usize = 512;
 
 /// What a network makes of some rows.
 #[derive(Debug, Clone, PartialEq)]
