@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16_x86 as processor;
-use super::drive::{self, Left, Right, Target};
+use super::drive::{Job, Left, Right, Target};
 use super::strip::Start;
 use super::{Columns, Onto, start};
 use crate::nn::parallel::{for_rows, rows_per_piece, written};
@@ -150,7 +150,7 @@ pub fn product(out: &mut [f32], left: Factor, right: &Panels, onto: Onto<f32>) {
     let right = Right::Panels { values: right.values.as_ptr() };
     let kernel = processor::Dot::new();
     // SAFETY: rows and panels hold the inner dimension, as was checked; `out` is borrowed exclusively.
-    unsafe { drive::run(&kernel, &left, &right, inner.div_ceil(2), &target, true) };
+    unsafe { Job { kernel: &kernel, left, right, steps: inner.div_ceil(2), target }.run(true) };
 }
 
 /// Processors without products of bf16.

@@ -206,7 +206,8 @@ pub fn pair_rounded(from: &Rows, start: usize, out: &mut [u32]) {
 ///
 /// # Safety
 /// The processor has AVX512-BF16.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn interleave(
     rows: usize,
     columns: usize,
@@ -215,19 +216,6 @@ unsafe fn interleave(
     load: impl Fn(usize, usize, usize) -> __m512i,
 ) {
     assert_eq!(out.len(), rows.div_ceil(2) * WIDTH);
-    // SAFETY: the caller promises the processor.
-    unsafe { interleave_all(rows, columns, start, out, load) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn interleave_all(
-    rows: usize,
-    columns: usize,
-    start: usize,
-    out: &mut [u32],
-    load: impl Fn(usize, usize, usize) -> __m512i,
-) {
     let mut order = [0u16; 2 * LANES];
     for lane in 0..LANES {
         order[2 * lane] = lane as u16;
@@ -237,7 +225,6 @@ unsafe fn interleave_all(
     unsafe {
         let order = _mm512_loadu_si512(order.as_ptr().cast());
         for (pair, out) in out.chunks_exact_mut(WIDTH).enumerate() {
-            debug_assert!(2 * pair < rows);
             for (vector, out) in out.chunks_exact_mut(LANES).enumerate() {
                 let column = start + vector * LANES;
                 let lanes = columns.saturating_sub(column).min(LANES);

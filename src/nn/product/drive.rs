@@ -56,101 +56,101 @@ const ROWS_PER_TASK: usize = 240;
 /// Multiplications that are worth a second thread.
 const SERIAL_WORK: usize = 1 << 16;
 
-/// # Safety
-/// `left` and `right` hold `steps` of the rows and columns of the target, and nothing else uses the
-/// target's elements meanwhile.
-pub unsafe fn run<K: Kernel>(
-    kernel: &K,
-    left: &Left<K::Element>,
-    right: &Right<K::Element>,
-    steps: usize,
-    target: &Target,
-    parallel: bool,
-) {
-    let (rows, columns) = (target.out.rows, target.out.columns);
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    let width = kernel.width();
-    let panels = columns.div_ceil(width);
-    let parts = rows.div_ceil(ROWS_PER_TASK);
-    let task = |index: usize| {
-        let (panel, part) = (index / parts, index % parts);
-        let row = part * ROWS_PER_TASK;
-        let rows = ROWS_PER_TASK.min(rows - row);
-        // SAFETY: each index has rows and columns of its own.
-        unsafe { block(kernel, left, right, steps, target, panel * width, row, rows) };
-    };
-    if parallel && rows * columns * steps > SERIAL_WORK && rayon::current_num_threads() > 1 {
-        (0..panels * parts).into_par_iter().for_each(task);
-    } else {
-        (0..panels * parts).for_each(task);
-    }
+/// One product.
+pub struct Job<'a, K: Kernel> {
+    pub kernel: &'a K,
+    pub left: Left<K::Element>,
+    pub right: Right<K::Element>,
+    /// Of the inner dimension.
+    pub steps: usize,
+    pub target: Target<'a>,
 }
 
-/// The rows `row..row + rows` of the panel that starts at `column`.
-///
-/// # Safety
-/// As [`run`].
-#[allow(clippy::too_many_arguments)]
-unsafe fn block<K: Kernel>(
-    kernel: &K,
-    left: &Left<K::Element>,
-    right: &Right<K::Element>,
-    steps: usize,
-    target: &Target,
-    column: usize,
-    row: usize,
-    rows: usize,
-) {
-    let width = kernel.width();
-    let columns = width.min(target.out.columns - column);
-    let blocks = steps.div_ceil(STEPS_PER_BLOCK).max(1);
-    let per_block = steps.div_ceil(blocks);
-    for index in 0..blocks {
-        let first = index * per_block;
-        let block_steps = per_block.min(steps - first);
-        let start = match (index, target.start) {
-            (0, Start::Bias(bias)) => Start::Bias(bias.wrapping_add(column)),
-            (0, start) => start,
-            _ => Start::Out,
+impl<K: Kernel> Job<'_, K> {
+    /// # Safety
+    /// `left` and `right` hold `steps` of the rows and columns of the target, and nothing else uses the
+    /// target's elements meanwhile.
+    pub unsafe fn run(&self, parallel: bool) {
+        let (rows, columns) = (self.target.out.rows, self.target.out.columns);
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        let width = self.kernel.width();
+        let panels = columns.div_ceil(width);
+        let parts = rows.div_ceil(ROWS_PER_TASK);
+        let task = |index: usize| {
+            let (panel, part) = (index / parts, index % parts);
+            let row = part * ROWS_PER_TASK;
+            let rows = ROWS_PER_TASK.min(rows - row);
+            // SAFETY: each index has rows and columns of its own.
+            unsafe { self.block(panel * width, row, rows) };
         };
-        let (panel, panel_step) = match *right {
-            Right::Panels { values } => {
-                (values.wrapping_add(column * steps + first * width), width)
+        let work = rows * columns * self.steps;
+        if parallel && work > SERIAL_WORK && rayon::current_num_threads() > 1 {
+            (0..panels * parts).into_par_iter().for_each(task);
+        } else {
+            (0..panels * parts).for_each(task);
+        }
+    }
+
+    /// The rows `row..row + rows` of the panel that starts at `column`.
+    ///
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn block(&self, column: usize, row: usize, rows: usize) {
+        let Self { kernel, left, right, steps, target } = self;
+        let steps = *steps;
+        let width = kernel.width();
+        let columns = width.min(target.out.columns - column);
+        let blocks = steps.div_ceil(STEPS_PER_BLOCK).max(1);
+        let per_block = steps.div_ceil(blocks);
+        for index in 0..blocks {
+            let first = index * per_block;
+            let block_steps = per_block.min(steps - first);
+            let start = match (index, target.start) {
+                (0, Start::Bias(bias)) => Start::Bias(bias.wrapping_add(column)),
+                (0, start) => start,
+                _ => Start::Out,
+            };
+            let (panel, panel_step) = match *right {
+                Right::Panels { values } => {
+                    (values.wrapping_add(column * steps + first * width), width)
+                }
+                Right::InPlace { values, step } => {
+                    (values.wrapping_add(first * step + column), step)
+                }
+            };
+            let mut done = 0;
+            while done < rows {
+                let at = row + done;
+                let (left, left_row, left_step, run) = match *left {
+                    Left::Strided { values, row, step } => {
+                        (values.wrapping_add(at * row + first * step), row, step, rows - done)
+                    }
+                    Left::Panels { values } => {
+                        let (panel, inside) = (at / width, at % width);
+                        let values = values.wrapping_add((panel * steps + first) * width + inside);
+                        (values, 1, width, (width - inside).min(rows - done))
+                    }
+                };
+                let strip = Strip {
+                    left,
+                    left_row,
+                    left_step,
+                    rows: run,
+                    panel,
+                    panel_step,
+                    columns,
+                    steps: block_steps,
+                    out: target.out.start.wrapping_add(at * target.out.row_stride + column),
+                    out_row: target.out.row_stride,
+                    scale: target.scale,
+                    start,
+                };
+                // SAFETY: promised by the caller.
+                unsafe { kernel.run(&strip) };
+                done += run;
             }
-            Right::InPlace { values, step } => (values.wrapping_add(first * step + column), step),
-        };
-        let mut done = 0;
-        while done < rows {
-            let at = row + done;
-            let (left, left_row, left_step, run) = match *left {
-                Left::Strided { values, row, step } => {
-                    (values.wrapping_add(at * row + first * step), row, step, rows - done)
-                }
-                Left::Panels { values } => {
-                    let (panel, inside) = (at / width, at % width);
-                    let values = values.wrapping_add((panel * steps + first) * width + inside);
-                    (values, 1, width, (width - inside).min(rows - done))
-                }
-            };
-            let strip = Strip {
-                left,
-                left_row,
-                left_step,
-                rows: run,
-                panel,
-                panel_step,
-                columns,
-                steps: block_steps,
-                out: target.out.start.wrapping_add(at * target.out.row_stride + column),
-                out_row: target.out.row_stride,
-                scale: target.scale,
-                start,
-            };
-            // SAFETY: promised by the caller.
-            unsafe { kernel.run(&strip) };
-            done += run;
         }
     }
 }

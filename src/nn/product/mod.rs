@@ -8,7 +8,7 @@ mod drive;
 mod strip;
 
 use super::Real;
-use drive::{Left, Right, Target};
+use drive::{Job, Left, Right, Target};
 use strip::{Float, Kernel, Start};
 
 /// A matrix in a slice: element (i, j) is `values[i * row_stride + j * column_stride]`.
@@ -95,7 +95,7 @@ impl<'a, T> Columns<'a, T> {
 }
 
 impl<T: Real> Columns<'_, T> {
-    /// [`serial_product`] into this part.
+    /// [`product`] into this part, on the calling thread.
     ///
     /// # Safety
     /// No other thread uses these elements meanwhile.
@@ -133,21 +133,6 @@ pub fn product<T: Real>(out: &mut [T], left: Matrix<T>, right: Matrix<T>, scale:
     unsafe { T::multiply(&out, left, right, scale, onto, true) };
 }
 
-/// [`product`] on the calling thread.
-#[cfg(test)]
-pub fn serial_product<T: Real>(
-    out: &mut [T],
-    left: Matrix<T>,
-    right: Matrix<T>,
-    scale: T,
-    onto: Onto<T>,
-) {
-    assert_eq!(out.len(), left.rows * right.columns);
-    let out = Columns::new(out, right.columns);
-    // SAFETY: `out` is borrowed exclusively.
-    unsafe { T::multiply(&out, left, right, scale, onto, false) };
-}
-
 fn check<T>(out: &Columns<T>, left: &Matrix<T>, right: &Matrix<T>, onto: &Onto<T>) {
     assert_eq!((out.rows, out.columns), (left.rows, right.columns));
     assert_eq!(left.columns, right.rows);
@@ -179,27 +164,26 @@ pub unsafe fn multiply_f32(
     check(out, &left, &right, &onto);
     let kernel = Float::default();
     let steps = left.columns;
-    let target = Target { out: *out, scale, start: start(&onto) };
     let left = Left::Strided {
         values: left.values.as_ptr(),
         row: left.row_stride,
         step: left.column_stride,
     };
+    let multiply = |right: Right<f32>| {
+        let target = Target { out: *out, scale, start: start(&onto) };
+        // SAFETY: the shapes of left and right lie within their slices, as was checked when they were
+        // made, and panels hold all steps of all columns; `out` is exclusive as the caller promises.
+        unsafe { Job { kernel: &kernel, left, right, steps, target }.run(parallel) };
+    };
     // A few rows of whole vectors are read where they are.
     let direct = right.column_stride == 1 && right.columns.is_multiple_of(kernel.lanes());
     if direct && (!parallel || out.rows <= FEW_ROWS) {
-        let right = Right::InPlace { values: right.values.as_ptr(), step: right.row_stride };
-        // SAFETY: the shapes of left and right lie within their slices, as was checked when they were
-        // made; `out` is exclusive as the caller promises.
-        unsafe { drive::run(&kernel, &left, &right, steps, &target, parallel) };
+        multiply(Right::InPlace { values: right.values.as_ptr(), step: right.row_stride });
         return;
     }
     drive::with_scratch(|scratch| {
-        let width = kernel.width();
-        drive::pack(&right, width, scratch, parallel);
-        let right = Right::Panels { values: scratch.as_ptr() };
-        // SAFETY: as above; the panels hold all steps of all columns.
-        unsafe { drive::run(&kernel, &left, &right, steps, &target, parallel) };
+        drive::pack(&right, kernel.width(), scratch, parallel);
+        multiply(Right::Panels { values: scratch.as_ptr() });
     });
 }
 
@@ -273,7 +257,8 @@ mod tests {
                     assert_eq!(one, in_threads(2, run));
                     assert_eq!(one, in_threads(3, run));
                     let mut serial = vec![1f32; m * n];
-                    serial_product(&mut serial, left, right, 2.0, onto);
+                    // SAFETY: `serial` is borrowed exclusively.
+                    unsafe { Columns::new(&mut serial, n).product(left, right, 2.0, onto) };
                     assert_eq!(one, serial);
                     for (i, j) in [(0, 0), (m - 1, n - 1), (m / 2, n / 2)] {
                         let exact: f64 = (0..k).map(|l| at(&left, i, l) * at(&right, l, j)).sum();

@@ -11,7 +11,7 @@ use crate::train::trainer::Settings;
 use crate::train::{Budget, Examples, Keep, TokenExamples};
 
 /// The process without a model: its code, what reading tables leaves, the threads, and memory between
-/// batches of different sizes. Measured with MiniLM, where the whole is within 6 % of what a run held.
+/// batches of different sizes. Fitted to MiniLM, where the whole is within 11 % of what a run held.
 const PROCESS: u64 = 100 << 20;
 /// Epochs whose batches are looked at.
 const EPOCHS: u64 = 10;
