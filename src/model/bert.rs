@@ -320,25 +320,25 @@ impl Bert {
         pass: &Pass,
     ) -> Result<Tensor> {
         let module = |rest: &str| format!("bert.encoder.layer.{layer}.{rest}");
-        let linear = |rest: &str, x: &Tensor| dense(parameters, &module(rest), x, pass);
         let site = SITES_PER_LAYER * layer as u32;
-        let own = |rest: &str| weight_and_bias(parameters, &module(rest));
-        let (wq, wk, wv) = (
-            own("attention.self.query")?,
-            own("attention.self.key")?,
-            own("attention.self.value")?,
-        );
-        let [wq, wk, wv] = [&wq, &wk, &wv].map(|(weight, bias)| (weight, Some(bias)));
+        let own = |rest: &str| parameters.linear(&module(rest));
+        let [wq, wk, wv] = [
+            &own("attention.self.query")?,
+            &own("attention.self.key")?,
+            &own("attention.self.value")?,
+        ];
         let (queries_from, places, [query, key, value]) = match read {
             Read::All => {
-                let projected = pass.linears(hidden_states, [wq, wk, wv])?;
-                (hidden_states.clone(), Places::All(text), projected)
+                let places = Places::All(text);
+                let projected = pass.linears(hidden_states, [wq, wk, wv], places)?;
+                (hidden_states.clone(), places, projected)
             }
             Read::First => {
                 let first = pass.take_rows(hidden_states, &text.offsets.starts())?;
-                let query = pass.linear(&first, wq.0, wq.1)?;
-                let [key, value] = pass.linears(hidden_states, [wk, wv])?;
-                (first, Places::First(text), [query, key, value])
+                let places = Places::First(text);
+                let query = pass.linear(&first, wq, places)?;
+                let [key, value] = pass.linears(hidden_states, [wk, wv], Places::All(text))?;
+                (first, places, [query, key, value])
             }
         };
         let query_offsets = match read {
@@ -358,17 +358,15 @@ impl Bert {
             let norm = (&weight, &bias);
             pass.dropout_add_layer_norm(x, residual, &dropping, norm, self.layer_norm_eps)
         };
-        let attended = linear("attention.output.dense", &attended)?;
+        let attended = pass.linear(&attended, &own("attention.output.dense")?, places)?;
         let attended = add_norm(
             &attended,
             &queries_from,
             site + ATTENTION_OUTPUT_SITE,
             "attention.output.LayerNorm",
         )?;
-        let up = weight_and_bias(parameters, &module("intermediate.dense"))?;
-        let down = weight_and_bias(parameters, &module("output.dense"))?;
-        let output =
-            pass.feed_forward(&attended, (&up.0, &up.1), self.activation, (&down.0, &down.1))?;
+        let (up, down) = (own("intermediate.dense")?, own("output.dense")?);
+        let output = pass.feed_forward(&attended, &up, self.activation, &down, places)?;
         add_norm(&output, &attended, site + OUTPUT_SITE, "output.LayerNorm")
     }
 }
@@ -377,12 +375,6 @@ impl Bert {
 fn weight_and_bias(parameters: &Parameters, module: &str) -> Result<(Weight, Weight)> {
     let weight = parameters.get(&format!("{module}.weight"))?;
     Ok((weight, parameters.get(&format!("{module}.bias"))?))
-}
-
-/// `x` Wᵀ + b
-fn dense(parameters: &Parameters, module: &str, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-    let (weight, bias) = weight_and_bias(parameters, module)?;
-    pass.linear(x, &weight, Some(&bias))
 }
 
 /// Pooler (dense, tanh) on the first token, dropout, linear.
@@ -420,11 +412,13 @@ impl SequenceHead for Classifier {
         pass: &Pass,
     ) -> Result<Tensor> {
         let Input::Text(text) = input;
-        let pooled = dense(parameters, "bert.pooler.dense", hidden_states, pass)?;
+        let places = Places::First(text);
+        let pooled = parameters.linear("bert.pooler.dense")?;
+        let pooled = pass.linear(hidden_states, &pooled, places)?;
         let pooled = pass.activation(&pooled, Activation::Tanh)?;
         let site = SITES_PER_LAYER * self.bert.layers as u32 + 1;
         let p = self.bert.classifier_dropout;
-        let pooled = pass.dropout(&pooled, &Drop { p, site, places: Places::First(text) })?;
-        dense(parameters, "classifier", &pooled, pass)
+        let pooled = pass.dropout(&pooled, &Drop { p, site, places })?;
+        pass.linear(&pooled, &parameters.linear("classifier")?, places)
     }
 }
