@@ -24,7 +24,7 @@ pub mod tape;
 mod vector;
 mod weight;
 
-pub use layer::Linear;
+pub use layer::{Adapter, Linear, LowRank, Scaling, Side};
 pub use ops::activation::Activation;
 pub use ops::attention::{AttentionMask, AttentionSpec};
 pub use ops::dropout::{DropoutAt, TokenPlace};

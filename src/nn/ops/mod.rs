@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod adapter;
 pub mod attention;
 pub mod dropout;
 pub mod embedding;
