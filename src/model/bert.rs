@@ -5,9 +5,10 @@
 use candle_core::Tensor;
 
 use super::pass::{Drop, Pass, Places};
+use super::heads::{PerToken, Vocabulary};
 use super::{
-    Architecture, Backbone, Compute, Config, Declaration, Init, Input, Kind, Memory, ModelError,
-    Read, Result, SequenceHead, TextInput,
+    Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
+    ModelError, OutputHead, Read, Result, TextInput,
 };
 use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
 
@@ -37,6 +38,7 @@ impl Architecture for Family {
             "position_embedding_type",
             "is_decoder",
             "add_cross_attention",
+            "tie_word_embeddings",
         ]
     }
 
@@ -61,6 +63,8 @@ struct Bert {
     classifier_dropout: f64,
     initializer_range: f64,
     layer_norm_eps: f64,
+    /// Whether masked tokens are scored with the table of embeddings.
+    tied: bool,
 }
 
 /// Places of dropout, part of every result: 0 for the embeddings, then three in each layer, then
@@ -115,9 +119,15 @@ impl Bert {
             classifier_dropout: config.dropout_or("classifier_dropout", hidden_dropout)?,
             initializer_range: config.number_or("initializer_range", 0.02, 0.0, 100.0)?,
             layer_norm_eps: config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?,
+            tied: config.flag("tie_word_embeddings")?.unwrap_or(true),
         };
         bert.check_size()?;
         Ok(bert)
+    }
+
+    /// The place of the head's dropout.
+    fn head_site(&self) -> u32 {
+        SITES_PER_LAYER * self.layers as u32 + 1
     }
 
     /// A config that asks for more than a machine can hold is damaged.
@@ -270,8 +280,58 @@ impl Backbone for Bert {
         Some(4 * (tokens * (kept + backward)) as u64)
     }
 
-    fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>> {
-        Some(Box::new(Classifier { bert: self.clone(), outputs }))
+    fn head(&self, kind: HeadKind, outputs: usize) -> Option<Box<dyn OutputHead>> {
+        let per_token = |class, module, output_names, dropout| PerToken {
+            class,
+            module,
+            output_names,
+            outputs,
+            hidden: self.hidden,
+            dropout,
+            site: self.head_site(),
+            deviation: self.initializer_range,
+            depth: self.layers + 1,
+        };
+        let pooled = |class| Classifier { bert: self.clone(), class, outputs };
+        Some(match kind {
+            HeadKind::Sequence => Box::new(pooled("BertForSequenceClassification")),
+            HeadKind::Choice => Box::new(pooled("BertForMultipleChoice")),
+            HeadKind::Token => Box::new(per_token(
+                "BertForTokenClassification",
+                "classifier",
+                CLASSIFIER,
+                self.classifier_dropout,
+            )),
+            HeadKind::Span => Box::new(per_token(
+                "BertForQuestionAnswering",
+                "qa_outputs",
+                &["qa_outputs.weight", "qa_outputs.bias"],
+                0.0,
+            )),
+            HeadKind::MaskedToken => Box::new(Vocabulary {
+                class: "BertForMaskedLM",
+                transform: "cls.predictions.transform.dense",
+                activation: self.activation,
+                norm: "cls.predictions.transform.LayerNorm",
+                eps: self.layer_norm_eps,
+                weight: match self.tied {
+                    true => "bert.embeddings.word_embeddings.weight",
+                    false => "cls.predictions.decoder.weight",
+                },
+                tied: self.tied,
+                bias: "cls.predictions.bias",
+                copies: match self.tied {
+                    true => &["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"],
+                    false => &["cls.predictions.decoder.bias"],
+                },
+                hidden: self.hidden,
+                width: self.hidden,
+                vocabulary: self.vocabulary,
+                deviation: self.initializer_range,
+                depth: self.layers + 1,
+            }),
+            HeadKind::Embedding(_) => return None,
+        })
     }
 }
 
@@ -320,38 +380,51 @@ impl Bert {
         pass: &Pass,
     ) -> Result<Tensor> {
         let module = |rest: &str| format!("bert.encoder.layer.{layer}.{rest}");
-        let site = SITES_PER_LAYER * layer as u32;
         let own = |rest: &str| parameters.linear(&module(rest));
+        let site = SITES_PER_LAYER * layer as u32;
         let [wq, wk, wv] = [
             &own("attention.self.query")?,
             &own("attention.self.key")?,
             &own("attention.self.value")?,
         ];
-        let (queries_from, places, [query, key, value]) = match read {
-            Read::All => {
-                let places = Places::All(text);
-                let projected = pass.linears(hidden_states, [wq, wk, wv], places)?;
-                (hidden_states.clone(), places, projected)
-            }
-            Read::First => {
-                let first = pass.take_rows(hidden_states, &text.offsets.starts())?;
-                let places = Places::First(text);
-                let query = pass.linear(&first, wq, places)?;
-                let [key, value] = pass.linears(hidden_states, [wk, wv], Places::All(text))?;
-                (first, places, [query, key, value])
-            }
+        let all = Places::All(text);
+        let (queries_from, places, query_offsets) = match read {
+            Read::All | Read::Selected => (hidden_states.clone(), all, text.offsets.clone()),
+            Read::First => (
+                pass.take_rows(hidden_states, &text.offsets.starts())?,
+                Places::First(text),
+                Offsets::ones(text.offsets.sequences()),
+            ),
         };
-        let query_offsets = match read {
-            Read::All => text.offsets.clone(),
-            Read::First => Offsets::ones(text.offsets.sequences()),
+        let (keys_from, key_offsets) = match &text.attended {
+            None => (hidden_states.clone(), &text.offsets),
+            Some(seen) => (pass.take_rows(hidden_states, &seen.tokens)?, &seen.offsets),
+        };
+        let [query, key, value] = match (read, &text.attended) {
+            (Read::All | Read::Selected, None) => {
+                pass.linears(hidden_states, [wq, wk, wv], all)?
+            }
+            _ => {
+                let query = pass.linear(&queries_from, wq, places)?;
+                let [key, value] = pass.linears(&keys_from, [wk, wv], all)?;
+                [query, key, value]
+            }
         };
         let attended = pass.attention(
             [&query, &key, &value],
             self.heads,
-            [&query_offsets, &text.offsets],
+            [&query_offsets, key_offsets],
             AttentionMask::Full,
             &Drop { p: self.attention_dropout, site: site + ATTENTION_SITE, places },
         )?;
+        let (attended, queries_from, places) = match read {
+            Read::Selected => {
+                let tokens = &text.selected()?.tokens;
+                let take = |x: &Tensor| pass.take_rows(x, tokens);
+                (take(&attended)?, take(&queries_from)?, Places::Selected(text))
+            }
+            Read::All | Read::First => (attended, queries_from, places),
+        };
         let add_norm = |x: &Tensor, residual: &Tensor, site: u32, rest: &str| {
             let dropping = Drop { p: self.hidden_dropout, site, places };
             let (weight, bias) = weight_and_bias(parameters, &module(rest))?;
@@ -380,12 +453,15 @@ fn weight_and_bias(parameters: &Parameters, module: &str) -> Result<(Weight, Wei
 /// Pooler (dense, tanh) on the first token, dropout, linear.
 struct Classifier {
     bert: Bert,
+    class: &'static str,
     outputs: usize,
 }
 
-impl SequenceHead for Classifier {
+const CLASSIFIER: &[&str] = &["classifier.weight", "classifier.bias"];
+
+impl OutputHead for Classifier {
     fn class(&self) -> &'static str {
-        "BertForSequenceClassification"
+        self.class
     }
 
     fn declarations(&self) -> Vec<Declaration> {
@@ -397,7 +473,7 @@ impl SequenceHead for Classifier {
     }
 
     fn output_names(&self) -> &'static [&'static str] {
-        &["classifier.weight", "classifier.bias"]
+        CLASSIFIER
     }
 
     fn read(&self) -> Read {
@@ -416,9 +492,8 @@ impl SequenceHead for Classifier {
         let pooled = parameters.linear("bert.pooler.dense")?;
         let pooled = pass.linear(hidden_states, &pooled, places)?;
         let pooled = pass.activation(&pooled, Activation::Tanh)?;
-        let site = SITES_PER_LAYER * self.bert.layers as u32 + 1;
         let p = self.bert.classifier_dropout;
-        let pooled = pass.dropout(&pooled, &Drop { p, site, places })?;
+        let pooled = pass.dropout(&pooled, &Drop { p, site: self.bert.head_site(), places })?;
         pass.linear(&pooled, &parameters.linear("classifier")?, places)
     }
 }

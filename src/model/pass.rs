@@ -8,7 +8,8 @@ use candle_core::Tensor;
 use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::ops::{
-    activation, adapter, attention, dropout, embedding, feed_forward, layer_norm, take_rows,
+    activation, adapter, attention, dropout, embedding, feed_forward, layer_norm, mean_rows,
+    take_rows,
 };
 use crate::nn::{
     Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Offsets, Parameters, Precision,
@@ -65,6 +66,8 @@ pub enum Places<'a> {
     All(&'a TextInput),
     /// One row for the first token of each sequence.
     First(&'a TextInput),
+    /// One row for each token that the input selects.
+    Selected(&'a TextInput),
 }
 
 /// Dropout at one place of the network.
@@ -79,14 +82,15 @@ pub struct Drop<'a> {
 
 impl Places<'_> {
     fn list(&self) -> Arc<[TokenPlace]> {
+        let at = |text: &TextInput, tokens: &[u32]| {
+            tokens.iter().filter_map(|token| text.places.get(*token as usize).copied()).collect()
+        };
         match self {
             Places::All(text) => text.places.clone(),
-            Places::First(text) => text
-                .offsets
-                .starts()
-                .iter()
-                .filter_map(|start| text.places.get(*start as usize).copied())
-                .collect(),
+            Places::First(text) => at(text, &text.offsets.starts()),
+            Places::Selected(text) => {
+                at(text, text.selected.as_ref().map_or(&[], |selected| &selected.tokens))
+            }
         }
     }
 }
@@ -256,6 +260,14 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => take_rows::take_rows(&self.tape, x, rows)?,
             Path::Reference => take_rows::reference(x, rows)?,
+        })
+    }
+
+    /// The mean of the rows of each sequence: `[sequences, hidden]`.
+    pub fn mean_rows(&self, x: &Tensor, offsets: &Offsets) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => mean_rows::mean_rows(&self.tape, x, offsets)?,
+            Path::Reference => mean_rows::reference(x, offsets)?,
         })
     }
 
