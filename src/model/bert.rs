@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::pass::{Drop, Pass, Places};
 use super::heads::{PerToken, Vocabulary};
 use super::{
-    Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
+    Adaptable, Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
     ModelError, OutputHead, Read, Result, TextInput,
 };
 use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
@@ -40,6 +40,14 @@ impl Architecture for Family {
             "add_cross_attention",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query", "value"],
+            scaled_outputs: &["key", "value"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

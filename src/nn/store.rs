@@ -40,6 +40,12 @@ impl Parameters {
         self.push(name, weight, decay, None)
     }
 
+    /// Shares the values of `tensor`, f32, which never change. Returns its place. Fails if the name
+    /// is taken.
+    pub fn add_fixed(&mut self, name: &str, tensor: &Tensor, decay: bool) -> Result<usize> {
+        self.push(name, Weight::fixed(tensor)?, decay, None)
+    }
+
     /// A second name for the weight of `other`.
     pub fn tie(&mut self, name: &str, other: &str) -> Result<usize> {
         let place = self.place(other)?;

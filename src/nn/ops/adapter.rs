@@ -42,10 +42,10 @@ pub fn reference(x: &Tensor, layer: &Linear, dropout: Option<&DropoutAt>) -> Res
     match &layer.adapter {
         None => linear::reference(x, layer),
         Some(Adapter::Scaling(Scaling { factors, of: Side::Input })) => {
-            linear::reference(&x.broadcast_mul(factors)?, layer)
+            linear::reference(&x.broadcast_mul(&factors.flatten_all()?)?, layer)
         }
         Some(Adapter::Scaling(Scaling { factors, of: Side::Output })) => {
-            linear::reference(x, layer)?.broadcast_mul(factors)
+            linear::reference(x, layer)?.broadcast_mul(&factors.flatten_all()?)
         }
         Some(Adapter::LowRank(LowRank { down, up, magnitude, scale, .. })) => {
             let base = linear::reference(x, layer)?;
