@@ -4,11 +4,11 @@
 
 use candle_core::Tensor;
 
-use super::pass::{Drop, Pass, Places};
 use super::heads::{PerToken, Vocabulary};
+use super::pass::{Drop, Pass, Places};
 use super::{
-    Adaptable, Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
-    ModelError, OutputHead, Read, Result, TextInput,
+    Adaptable, Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind,
+    Memory, ModelError, OutputHead, Read, Result, TextInput,
 };
 use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
 
@@ -409,9 +409,7 @@ impl Bert {
             Some(seen) => (pass.take_rows(hidden_states, &seen.tokens)?, &seen.offsets),
         };
         let [query, key, value] = match (read, &text.attended) {
-            (Read::All | Read::Selected, None) => {
-                pass.linears(hidden_states, [wq, wk, wv], all)?
-            }
+            (Read::All | Read::Selected, None) => pass.linears(hidden_states, [wq, wk, wv], all)?,
             _ => {
                 let query = pass.linear(&queries_from, wq, places)?;
                 let [key, value] = pass.linears(&keys_from, [wk, wv], all)?;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::adapter::{Adapted, AdapterConfig};
 use super::checkpoint::{self, LoadReport, StoredTensors};
-use super::{Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture};
+use super::{
+    Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
+};
 use crate::base::{Digest, Hasher};
 use crate::data::{Tokenization, Tokenizer};
 use crate::nn::ops::tensor::Slice;
@@ -266,7 +268,8 @@ impl Model {
             None => None,
             Some(config) => {
                 let stored = checkpoint::read_safetensors(&folder.join(ADAPTER))?;
-                let declared = declared(&Config::parse(header.config.as_bytes())?, header.head.as_ref())?;
+                let declared =
+                    declared(&Config::parse(header.config.as_bytes())?, header.head.as_ref())?;
                 let names = config.declarations(&declared)?;
                 let names: Vec<String> = names.into_iter().map(|one| one.name).collect();
                 let tensors = in_order(stored, &names)

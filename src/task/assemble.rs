@@ -9,8 +9,7 @@ use super::labels::{ModelLabels, Reconciled, align, reconcile};
 use super::{Network, Task, task};
 use crate::data::Labels;
 use crate::model::{
-    Adapted, AdapterRequest, Head, Model, ModelError, Result, adapter, architecture,
-    init,
+    Adapted, AdapterRequest, Head, Model, ModelError, Result, adapter, architecture, init,
 };
 use crate::nn::Parameters;
 
@@ -72,11 +71,7 @@ pub fn prepare(
 }
 
 /// The network of a model with the adapter that a program asks for.
-pub fn with_adapter(
-    request: &AdapterRequest,
-    model: &Model,
-    network: Network,
-) -> Result<Network> {
+pub fn with_adapter(request: &AdapterRequest, model: &Model, network: Network) -> Result<Network> {
     let backbone = network.backbone().declarations();
     let declared = network.model_declarations();
     let modules = adapter::modules(declared.iter().map(|one| one.name.as_str()));

@@ -7,8 +7,8 @@ use candle_core::Tensor;
 use super::{LossOptions, Task};
 use crate::data::Targets;
 use crate::model::{
-    self, AdapterConfig, Backbone, Config, Declaration, HeadKind, Input, OutputHead, Pass, Per, Result,
-    architecture,
+    self, AdapterConfig, Backbone, Config, Declaration, HeadKind, Input, OutputHead, Pass, Per,
+    Result, architecture,
 };
 use crate::nn::Parameters;
 

@@ -158,8 +158,7 @@ impl AdapterFiles {
             }
             model.tensors.push((declaration.name.clone(), tensor.clone()));
         }
-        if let Some(name) =
-            whole.keys().find(|name| !declared.iter().any(|one| one.name == **name))
+        if let Some(name) = whole.keys().find(|name| !declared.iter().any(|one| one.name == **name))
         {
             return Err(ModelError::new(format!(
                 "the adapter holds `{name}`, which the model does not have"
@@ -236,13 +235,16 @@ fn adapter_config(
         }
         "IA3" => (Form::Scaling { inputs: Vec::new() }, FACTORS),
         other => {
-            return Err(ModelError::new(format!("adapters of the type `{other}` are not known here"))
-                .help("known are `LORA` (with rsLoRA and DoRA) and `IA3`"));
+            return Err(ModelError::new(format!(
+                "adapters of the type `{other}` are not known here"
+            ))
+            .help("known are `LORA` (with rsLoRA and DoRA) and `IA3`"));
         }
     };
     let modules: Vec<String> =
         linear.iter().filter(|module| has(module, part)).map(|one| one.to_string()).collect();
-    if modules.is_empty() || own.keys().any(|name| !modules.iter().any(|m| super::is_within(name, m)))
+    if modules.is_empty()
+        || own.keys().any(|name| !modules.iter().any(|m| super::is_within(name, m)))
     {
         let odd = own.keys().find(|name| !modules.iter().any(|m| super::is_within(name, m)));
         let odd = odd.map_or("no module".to_string(), |name| format!("`{name}`"));

@@ -25,7 +25,9 @@ pub use files::{
 pub enum Form {
     LowRank(Rank),
     /// Factors on the outputs of modules, or on the inputs of these.
-    Scaling { inputs: Vec<String> },
+    Scaling {
+        inputs: Vec<String>,
+    },
 }
 
 /// The numbers of a low-rank adapter.
@@ -165,7 +167,8 @@ impl AdapterRequest {
         }
         let mut saved = trained;
         for (place, name) in self.saved.iter().enumerate() {
-            let found: Vec<&&str> = modules.iter().filter(|module| is_meant(module, name)).collect();
+            let found: Vec<&&str> =
+                modules.iter().filter(|module| is_meant(module, name)).collect();
             if found.is_empty() {
                 let near = nearest_end(name, modules);
                 let message = format!("no module of the model is called `{name}`");
@@ -317,8 +320,7 @@ impl AdapterConfig {
                     Adapter::LowRank(low_rank)
                 }
                 Form::Scaling { .. } => {
-                    let of =
-                        if self.scales_input(module) { Side::Input } else { Side::Output };
+                    let of = if self.scales_input(module) { Side::Input } else { Side::Output };
                     Adapter::Scaling(Scaling { factors: own(FACTORS)?, of })
                 }
             };

@@ -134,7 +134,8 @@ impl Train {
         let linear: Vec<&str> = model.linear.iter().map(String::as_str).collect();
         let modules = adapter::modules(model.parameters.iter().map(String::as_str));
         let modules: Vec<&str> = modules.iter().map(String::as_str).collect();
-        let Err(misfit) = request.resolve(&family.adaptable(), &linear, &modules, Vec::new()) else {
+        let Err(misfit) = request.resolve(&family.adaptable(), &linear, &modules, Vec::new())
+        else {
             return;
         };
         let Misfit { argument, place, message, nearest } = misfit;
