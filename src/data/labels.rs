@@ -231,9 +231,7 @@ impl Targets {
                     })
                     .collect())
             }
-            _ => {
-                Err(DataError::new(Fault::Label, "the rows carry no values to regress on"))
-            }
+            _ => Err(DataError::new(Fault::Label, "the rows carry no values to regress on")),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use candle_core::Tensor;
 
-use super::pass::{Drop, Pass, Places};
 use super::heads::{PerToken, Vocabulary};
+use super::pass::{Drop, Pass, Places};
 use super::{
     Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
     ModelError, OutputHead, Read, Result, TextInput,
@@ -401,9 +401,7 @@ impl Bert {
             Some(seen) => (pass.take_rows(hidden_states, &seen.tokens)?, &seen.offsets),
         };
         let [query, key, value] = match (read, &text.attended) {
-            (Read::All | Read::Selected, None) => {
-                pass.linears(hidden_states, [wq, wk, wv], all)?
-            }
+            (Read::All | Read::Selected, None) => pass.linears(hidden_states, [wq, wk, wv], all)?,
             _ => {
                 let query = pass.linear(&queries_from, wq, places)?;
                 let [key, value] = pass.linears(&keys_from, [wk, wv], all)?;

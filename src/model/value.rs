@@ -9,7 +9,9 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, LoadReport, StoredTensors};
-use super::{Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture};
+use super::{
+    Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
+};
 use crate::base::{Digest, Hasher};
 use crate::data::{Tokenization, Tokenizer};
 use crate::nn::ops::tensor::Slice;

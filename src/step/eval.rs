@@ -193,8 +193,8 @@ pub(super) fn predict_tokens(
     };
     let outputs = assembled.network.outputs();
     let logits = Logits { values: &outcome.logits, outputs, starts: &outcome.starts };
-    if let Some(row) = (0..logits.rows())
-        .find(|row| logits.row(*row).iter().any(|logit| !logit.is_finite()))
+    if let Some(row) =
+        (0..logits.rows()).find(|row| logits.row(*row).iter().any(|logit| !logit.is_finite()))
     {
         let id = tokens.ids.get(row).cloned().unwrap_or_default();
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))

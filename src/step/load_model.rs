@@ -14,7 +14,8 @@ use crate::base::{Code, suggest};
 use crate::data::Tokenizer;
 use crate::model::builtin::{BUILTINS, Builtin, builtin};
 use crate::model::{
-    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture, checkpoint,
+    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture,
+    checkpoint,
 };
 use crate::schema::{Bound, Map, Or, Pick, Port, PortType, Scalar, Secret};
 use crate::task::{Heads, Outputs};
@@ -475,9 +476,8 @@ impl Step for LoadModel {
         let config = found.config().map_err(unreadable)?;
         let config =
             self.overridden(config).map_err(|(path, error)| unreadable(error).argument(path))?;
-        let backbone = architecture(&config)
-            .and_then(|family| family.build(&config))
-            .map_err(unreadable)?;
+        let backbone =
+            architecture(&config).and_then(|family| family.build(&config)).map_err(unreadable)?;
         let choice = self.choice(backbone.as_ref());
         let tokenizer = match &self.tokenizer {
             Some(Or::Second(port)) => Some(cx.input(port)?),

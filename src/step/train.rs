@@ -297,7 +297,11 @@ impl Step for Train {
                 return Err(StepError::stopped(stop.unwrap_or(Stop::Checkpoint)));
             }
         };
-        finish.outputs(self, trained, validated.as_ref().map(|(tokens, targets)| (*tokens, targets)))
+        finish.outputs(
+            self,
+            trained,
+            validated.as_ref().map(|(tokens, targets)| (*tokens, targets)),
+        )
     }
 
     fn identity(&self) -> Option<(&'static str, String)> {

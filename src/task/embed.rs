@@ -2,9 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, no_options,
-};
+use super::{HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, no_options};
 use crate::data::{Labels, Targets};
 use crate::model::{Backbone, HeadKind, ModelError, Pass, Pooling, Result};
 use crate::{params, variants};
@@ -49,6 +47,10 @@ impl HeadRequest for Request {
 impl Task for Embed {
     fn name(&self) -> &'static str {
         "embedding"
+    }
+
+    fn class_suffix(&self) -> &'static str {
+        "Model"
     }
 
     fn outputs(&self) -> Outputs {

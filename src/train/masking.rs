@@ -52,7 +52,8 @@ impl Masking {
         let Dropping { seed, update } = update.unwrap_or(EVALUATION);
         let stream = Stream::new(seed, Purpose::Masking);
         let draw = |place: usize| {
-            let [chosen, fate, low, high] = stream.bits(update, ((row as u64) << 24) | place as u64);
+            let [chosen, fate, low, high] =
+                stream.bits(update, ((row as u64) << 24) | place as u64);
             let share = |bits: u32| f64::from(bits) / 4_294_967_296.0;
             (share(chosen), share(fate), (u64::from(high) << 32) | u64::from(low))
         };

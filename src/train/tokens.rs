@@ -63,7 +63,8 @@ impl Examples for TokenExamples<'_> {
             None => places(offsets.ranges().map(|range| range.len()), first_place),
             Some(sequences) => {
                 let starts = offsets.as_slice();
-                let lengths = sequences.ranges().map(|range| starts[range.end] - starts[range.start]);
+                let lengths =
+                    sequences.ranges().map(|range| starts[range.end] - starts[range.start]);
                 places(lengths, first_place)
             }
         };

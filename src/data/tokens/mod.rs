@@ -192,10 +192,7 @@ impl Tokens {
             input_ids: self.input_ids.get(..end).unwrap_or_default().into(),
             token_type_ids: self.token_type_ids.get(..end).unwrap_or_default().into(),
             offsets: self.offsets.get(..=sequences).unwrap_or(&[0]).into(),
-            sequences: self
-                .sequences
-                .as_ref()
-                .map(|all| all.get(..=rows).unwrap_or(&[0]).into()),
+            sequences: self.sequences.as_ref().map(|all| all.get(..=rows).unwrap_or(&[0]).into()),
             targets: self.targets.take(&kept),
             ids: self.ids.iter().take(rows).cloned().collect(),
             parts: self.parts.head(rows, end),

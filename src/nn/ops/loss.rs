@@ -407,7 +407,9 @@ mod tests {
         let fails = |starts: &[usize], targets: &[i64]| {
             segment_cross_entropy(&silent(), &x, starts, targets, 1.0).is_err()
         };
-        assert!(fails(&starts, &[3, 0, 0, 0, 0, 0]) && fails(&starts, &[0]) && fails(&[0, 10], &[0, 0]));
+        assert!(
+            fails(&starts, &[3, 0, 0, 0, 0, 0]) && fails(&starts, &[0]) && fails(&[0, 10], &[0, 0])
+        );
     }
 
     #[test]

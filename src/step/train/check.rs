@@ -99,29 +99,33 @@ impl Train {
         check_length(cx, argument, model, tokens.max_length);
         let port = if argument == "data" { Some(&self.data) } else { self.validate.as_ref() };
         let origin = port.map(|port| cx.origin(port)).unwrap_or_default();
-        if tokens.labels == LabelShape::Absent {
-            let diag = cx
-                .diag(Code::E0406, argument, "these rows have no labels to learn from")
-                .also(origin, "made here")
-                .help("`columns = { label = … }` of `load-data` names a label column");
-            cx.push(diag);
-            return;
-        }
         let Some(outputs) =
             model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
         else {
             return;
         };
+        if matches!(outputs, Outputs::Tokens | Outputs::Answers | Outputs::Vectors) {
+            return;
+        }
         let (fits, found, head) = match &tokens.labels {
+            LabelShape::Absent => {
+                let diag = cx
+                    .diag(Code::E0406, argument, "these rows have no labels to learn from")
+                    .also(origin, "made here")
+                    .help("`columns = { label = … }` of `load-data` names a label column");
+                cx.push(diag);
+                return;
+            }
             LabelShape::Classes(names) => {
                 let numbers = names
                     .as_ref()
                     .is_none_or(|all| all.iter().all(|name| name.parse::<f64>().is_ok()));
-                (
-                    outputs != Outputs::Values || numbers,
-                    "one class a row",
-                    "sequence_classification",
-                )
+                let fits = match outputs {
+                    Outputs::Classes | Outputs::Labels | Outputs::Choices => true,
+                    Outputs::Values => numbers,
+                    _ => false,
+                };
+                (fits, "one class a row", "sequence_classification")
             }
             LabelShape::Values => {
                 (outputs == Outputs::Values, "one number a row", "sequence_regression")
@@ -129,7 +133,10 @@ impl Train {
             LabelShape::Multi(_) => {
                 (outputs == Outputs::Labels, "several labels a row", "multi_label_classification")
             }
-            LabelShape::Absent | LabelShape::Unknown => return,
+            LabelShape::Tags(_) => {
+                (outputs == Outputs::Tags, "one class a word", "token_classification")
+            }
+            LabelShape::Unknown => return,
         };
         let own = model.head.as_deref().unwrap_or_default();
         if !fits {

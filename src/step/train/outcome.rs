@@ -92,7 +92,6 @@ impl Finish<'_> {
         trained: Trained,
         validated: Option<(&Arc<Tokens>, &Targets)>,
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
-        let network = &self.assembled.network;
         let log = log(&trained)?;
         let last = Arc::new(
             self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
