@@ -12,6 +12,7 @@ pub mod prepare;
 pub mod read;
 mod split;
 mod table;
+pub mod tagging;
 mod tokenizer;
 mod tokens;
 mod write;
