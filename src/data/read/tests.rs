@@ -478,6 +478,21 @@ fn answers_come_with_their_places_whatever_holds_them() {
     assert_eq!(table.column("answer_starts").unwrap(), ColumnData::Ints(vec![Some(vec![8])]));
 }
 
+/// A file that pyarrow wrote, as Hugging Face stores SQuAD; its rows lie in two groups.
+#[test]
+fn answers_of_parquet_are_structs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/data/answers.parquet");
+    let sources = [("train".to_string(), vec![path.into()])];
+    let (tables, report) = read_tables(&sources, &ReadOptions::default()).unwrap();
+    let table = &tables["train"];
+    assert_eq!(sentences(table, "answers"), ["Tea", "ice ice is", ""]);
+    let starts = ColumnData::Ints(vec![Some(vec![0]), Some(vec![12, 12]), Some(vec![])]);
+    assert_eq!(table.column("answer_starts").unwrap(), starts);
+    assert_eq!((report.moved_answers, report.notes.len()), (0, 0));
+    let header = &probe(&sources, &ReadOptions { limit: Some(1), ..Default::default() }).unwrap();
+    assert_eq!(header["train"].columns, table.columns());
+}
+
 #[test]
 fn choices_and_the_right_one() {
     let folder = folder();
