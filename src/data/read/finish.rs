@@ -404,10 +404,10 @@ fn name_tags(
     let names: BTreeSet<&String> = tag_lists(typed).flatten().collect();
     Ok(match declared {
         Some(declared) if names.iter().all(|name| declared.contains(name)) => {
-            Labels::Classes { names: declared.to_vec(), declared: true }
+            Labels::Tags { names: declared.to_vec(), declared: true }
         }
         _ if names.is_empty() => Labels::Unknown,
-        _ => Labels::Classes {
+        _ => Labels::Tags {
             names: sort_names(names.into_iter().cloned().collect()),
             declared: false,
         },
