@@ -416,6 +416,10 @@ fn sentences_are_read_with_their_tags_and_iob1_becomes_iob2() {
     let tags = ["B-ORG", "B-PER", "B-X", "I-PER", "O"];
     assert_eq!(tables["test"].labels().names(), tags);
     assert!(report.changes[0].contains("IOB1"), "{:?}", report.changes);
+    let train = tables["train"].select(&["tags".to_string()]).unwrap();
+    assert_eq!(train.labels().names(), tags);
+    assert!(tables["train"].select(&["words".to_string()]).unwrap().labels().names().is_empty());
+    assert_eq!(train.inferred_labels().unwrap().names(), ["B-ORG", "B-X", "O"]);
 
     let numbered = ReadOptions { columns: columns(&[("tags", "1")]), ..Default::default() };
     let (tables, report) = read(ReadOptions { scheme: TagScheme::AsIs, ..numbered.clone() });
