@@ -706,6 +706,10 @@ fn joined(one: Labels, two: Labels) -> Labels {
         (Labels::Multi { names: one, .. }, Labels::Multi { names: two, .. }) => {
             Labels::Multi { names: merge(one, two), declared: false }
         }
+        (Labels::Tags { names, declared: true }, _) => Labels::Tags { names, declared: true },
+        (Labels::Tags { names: one, .. }, Labels::Tags { names: two, .. }) => {
+            Labels::Tags { names: merge(one, two), declared: false }
+        }
         // Whole numbers in one file and fractions in another are values.
         (Labels::Values, Labels::Classes { .. }) | (Labels::Classes { .. }, Labels::Values) => {
             Labels::Values

@@ -9,10 +9,9 @@ use super::{ColumnRef, Missing, ReadOptions, TagScheme, format_of};
 use crate::base::suggest;
 use crate::data::column::{ColumnData, ColumnType};
 use crate::data::error::{DataError, Fault, Result};
-use crate::data::labels::{Labels, is_missing, sort_names};
+use crate::data::labels::{Labels, is_missing};
 use crate::data::table::{Origin, ROLES, Table, Tables, no_column};
 use crate::data::tagging::{Scheme, convert, detect, foreign};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A file, and how messages name it.
@@ -190,7 +189,7 @@ pub(super) fn finish(
         // The classes are the places of the choices, whichever were right.
         most => Labels::Classes {
             names: (0..most).map(|place| place.to_string()).collect(),
-            declared: false,
+            declared: true,
         },
     };
     let labelled =
@@ -436,25 +435,25 @@ fn name_tags(
             }
         }
     }
-    let names: BTreeSet<&String> = tag_lists(typed).flatten().collect();
+    let columns: Vec<&ColumnData> = tag_columns(typed).collect();
+    let found = Labels::of_tags(&columns);
     Ok(match declared {
-        Some(declared) if names.iter().all(|name| declared.contains(name)) => {
+        Some(declared) if found.names().iter().all(|name| declared.contains(name)) => {
             Labels::Tags { names: declared.to_vec(), declared: true }
         }
-        _ if names.is_empty() => Labels::Unknown,
-        _ => Labels::Tags {
-            names: sort_names(names.into_iter().cloned().collect()),
-            declared: false,
-        },
+        _ => found,
     })
+}
+
+fn tag_columns(typed: &[Part]) -> impl Iterator<Item = &ColumnData> + Clone {
+    let all = typed.iter().flat_map(|(_, _, columns)| columns);
+    all.filter(|(name, _)| name == "tags").map(|(_, data)| data)
 }
 
 /// The tags of every row of every table that has some.
 fn tag_lists(typed: &[Part]) -> impl Iterator<Item = &[String]> + Clone {
-    typed
-        .iter()
-        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "tags"))
-        .filter_map(|(_, data)| match data {
+    tag_columns(typed)
+        .filter_map(|data| match data {
             ColumnData::Texts(rows) => Some(rows),
             _ => None,
         })
