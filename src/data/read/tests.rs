@@ -404,6 +404,7 @@ fn files_beside_each_other_are_columns() {
     let short = beside("short.txt", "1\n", "label");
     let error = read_table(&[text, short], &ReadOptions::default()).unwrap_err();
     assert!(error.message.contains("1 lines") && error.message.contains("has 3"), "{error}");
+}
 
 /// The words or tags of every row, joined by blanks.
 fn sentences(table: &Table, column: &str) -> Vec<String> {
