@@ -19,8 +19,8 @@ use ftrun::nn::product::bf16::{self, Factor, Panels, Rows};
 use ftrun::nn::product::{Matrix, Onto, product};
 use ftrun::nn::tape::Gradient;
 use ftrun::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Precision, Tape, TokenPlace,
-    Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Precision, Relative, Tape,
+    TokenPlace, Weight,
 };
 
 #[global_allocator]
@@ -282,7 +282,9 @@ fn elementwise(bench: &mut Bench) {
             query_offsets: batch.offsets.clone(),
             key_offsets: batch.offsets.clone(),
             scale: 1.0 / ((HIDDEN / HEADS) as f64).sqrt(),
+            positions: None,
             mask: AttentionMask::Full,
+            relative: Relative::Nothing,
             dropout: Some(batch.dropout(1)),
         };
         // Two products forward, five backward, of which one computes the scores again.
@@ -301,8 +303,8 @@ fn elementwise(bench: &mut Bench) {
     // Forward reads two and writes one; backward reads three and writes two.
     let bytes = Work::Bytes(8.0 * 4.0 * (tokens * HIDDEN) as f64);
     bench.op("dropout, add, norm f32", Precision::F32, bytes, &[&x, &residual], |tape| {
-        let at = Some(&at);
-        layer_norm::dropout_add_layer_norm(tape, &x, &residual, at, &scale, &shift, 1e-12)
+        let (at, shift) = (Some(&at), Some(&shift));
+        layer_norm::dropout_add_layer_norm(tape, &x, &residual, at, &scale, shift, 1e-12)
             .expect("a norm")
     });
     let table = weight(&[VOCABULARY, HIDDEN]);

@@ -4,12 +4,12 @@
 
 use candle_core::Tensor;
 
-use super::pass::{Drop, Pass, Places};
+use super::pass::{Attend, Drop, Pass, Places};
 use super::{
     Architecture, Backbone, Compute, Config, Declaration, Init, Input, Kind, Memory, ModelError,
     Read, Result, SequenceHead, TextInput,
 };
-use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
+use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Relative, Weight};
 
 /// The family's entry in the table.
 pub struct Family;
@@ -303,7 +303,7 @@ impl Bert {
             (&table("position_embeddings")?, &positions),
         ])?;
         let (weight, bias) = weight_and_bias(parameters, "bert.embeddings.LayerNorm")?;
-        let normed = pass.layer_norm(&sum, &weight, &bias, self.layer_norm_eps)?;
+        let normed = pass.layer_norm(&sum, (&weight, Some(&bias)), self.layer_norm_eps)?;
         let dropping =
             Drop { p: self.hidden_dropout, site: EMBEDDINGS_SITE, places: Places::All(text) };
         pass.dropout(&normed, &dropping)
@@ -347,15 +347,19 @@ impl Bert {
         };
         let attended = pass.attention(
             [&query, &key, &value],
-            self.heads,
-            [&query_offsets, &text.offsets],
-            AttentionMask::Full,
-            &Drop { p: self.attention_dropout, site: site + ATTENTION_SITE, places },
+            &Attend {
+                heads: self.heads,
+                scale: None,
+                offsets: [&query_offsets, &text.offsets],
+                mask: AttentionMask::Full,
+                relative: Relative::Nothing,
+                dropping: Drop { p: self.attention_dropout, site: site + ATTENTION_SITE, places },
+            },
         )?;
         let add_norm = |x: &Tensor, residual: &Tensor, site: u32, rest: &str| {
             let dropping = Drop { p: self.hidden_dropout, site, places };
             let (weight, bias) = weight_and_bias(parameters, &module(rest))?;
-            let norm = (&weight, &bias);
+            let norm = (&weight, Some(&bias));
             pass.dropout_add_layer_norm(x, residual, &dropping, norm, self.layer_norm_eps)
         };
         let attended = linear("attention.output.dense", &attended)?;

@@ -9,11 +9,12 @@ use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::ops::linear::Layer;
 use crate::nn::ops::{
-    activation, attention, dropout, embedding, feed_forward, layer_norm, linear, take_rows,
+    activation, add, attention, dropout, embedding, feed_forward, gated, layer_norm, linear,
+    rotary, split, take_rows,
 };
 use crate::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Parameters, Precision, Tape,
-    TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Parameters, Precision, Relative,
+    Rotation, Tape, TokenPlace, Weight,
 };
 
 /// Which implementation of the operations is used.
@@ -78,7 +79,26 @@ pub struct Drop<'a> {
     pub places: Places<'a>,
 }
 
+/// How queries attend to keys, besides the two themselves.
+#[derive(Debug, Clone)]
+pub struct Attend<'a> {
+    pub heads: usize,
+    /// What products of queries and keys are multiplied with; none means 1/√(hidden / heads).
+    pub scale: Option<f64>,
+    /// Where the queries of each sequence are, then its keys and values.
+    pub offsets: [&'a Offsets; 2],
+    pub mask: AttentionMask,
+    pub relative: Relative,
+    /// Of the probabilities, by the places of the queries.
+    pub dropping: Drop<'a>,
+}
+
 impl Places<'_> {
+    /// The position of each row in its sequence.
+    pub fn positions(&self) -> Arc<[u32]> {
+        self.list().iter().map(|place| place.position).collect()
+    }
+
     fn list(&self) -> Arc<[TokenPlace]> {
         match self {
             Places::All(text) => text.places.clone(),
@@ -181,16 +201,21 @@ impl Pass {
     }
 
     /// LN(x) over the last axis.
-    pub fn layer_norm(
-        &self,
-        x: &Tensor,
-        weight: &Weight,
-        bias: &Weight,
-        eps: f64,
-    ) -> Result<Tensor> {
+    pub fn layer_norm(&self, x: &Tensor, (weight, bias): Layer, eps: f64) -> Result<Tensor> {
         Ok(match self.compute.path {
             Path::Fused => layer_norm::layer_norm(&self.tape, x, None, weight, bias, eps)?,
-            Path::Reference => layer_norm::reference(x, None, weight, bias, eps)?,
+            Path::Reference => {
+                layer_norm::reference(x, None, weight, bias.map(Weight::tensor), eps)?
+            }
+        })
+    }
+
+    /// dropout(x) + residual.
+    pub fn add(&self, x: &Tensor, residual: &Tensor, dropping: &Drop<'_>) -> Result<Tensor> {
+        let at = self.dropout_at(dropping);
+        Ok(match self.compute.path {
+            Path::Fused => add::add(&self.tape, x, residual, at.as_ref())?,
+            Path::Reference => add::reference(x, residual, at.as_ref())?,
         })
     }
 
@@ -200,11 +225,10 @@ impl Pass {
         x: &Tensor,
         residual: &Tensor,
         dropping: &Drop<'_>,
-        norm: (&Weight, &Weight),
+        (weight, bias): Layer,
         eps: f64,
     ) -> Result<Tensor> {
         let at = self.dropout_at(dropping);
-        let (weight, bias) = norm;
         Ok(match self.compute.path {
             Path::Fused => layer_norm::dropout_add_layer_norm(
                 &self.tape,
@@ -216,6 +240,7 @@ impl Pass {
                 eps,
             )?,
             Path::Reference => {
+                let bias = bias.map(Weight::tensor);
                 layer_norm::dropout_add_reference(x, residual, at.as_ref(), weight, bias, eps)?
             }
         })
@@ -225,6 +250,35 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => activation::activation(&self.tape, x, function)?,
             Path::Reference => activation::reference(x, function)?,
+        })
+    }
+
+    /// function(first half of the columns) · second half.
+    pub fn gated(&self, x: &Tensor, function: Activation) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => gated::gated(&self.tape, x, function)?,
+            Path::Reference => gated::reference(x, function)?,
+        })
+    }
+
+    /// N equal parts of the columns.
+    pub fn split<const N: usize>(&self, x: &Tensor) -> Result<[Tensor; N]> {
+        Ok(match self.compute.path {
+            Path::Fused => split::split(&self.tape, x)?,
+            Path::Reference => split::reference(x)?,
+        })
+    }
+
+    /// Turns the heads of every row by its position.
+    pub fn rotary(
+        &self,
+        x: &Tensor,
+        positions: &Arc<[u32]>,
+        rotation: &Rotation,
+    ) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => rotary::rotary(&self.tape, x, positions, rotation)?,
+            Path::Reference => rotary::reference(x, positions, rotation)?,
         })
     }
 
@@ -256,25 +310,21 @@ impl Pass {
         })
     }
 
-    /// Attention within sequences, scaled by 1/√(hidden / heads). Query `[query rows, hidden]`, key
-    /// and value `[tokens, hidden]`; offsets of the queries, then of the keys. Probabilities are
-    /// dropped by the places of the queries.
-    pub fn attention(
-        &self,
-        [query, key, value]: [&Tensor; 3],
-        heads: usize,
-        [query_offsets, key_offsets]: [&Offsets; 2],
-        mask: AttentionMask,
-        dropping: &Drop<'_>,
-    ) -> Result<Tensor> {
-        let hidden = query.dim(1)?;
+    /// Attention within sequences. Query `[query rows, hidden]`, key and value `[tokens, hidden]`.
+    pub fn attention(&self, [query, key, value]: [&Tensor; 3], how: &Attend<'_>) -> Result<Tensor> {
+        let head_dim = query.dim(1)? / how.heads.max(1);
+        let [query_offsets, key_offsets] = how.offsets;
+        // Only where a query stands in its sequence makes a difference.
+        let placed = how.mask != AttentionMask::Full || !matches!(how.relative, Relative::Nothing);
         let spec = AttentionSpec {
-            heads,
+            heads: how.heads,
             query_offsets: query_offsets.clone(),
             key_offsets: key_offsets.clone(),
-            scale: 1.0 / ((hidden / heads.max(1)) as f64).sqrt(),
-            mask,
-            dropout: self.dropout_at(dropping),
+            positions: placed.then(|| how.dropping.places.positions()),
+            scale: how.scale.unwrap_or_else(|| 1.0 / (head_dim as f64).sqrt()),
+            mask: how.mask,
+            relative: how.relative.clone(),
+            dropout: self.dropout_at(&how.dropping),
         };
         Ok(match self.compute.path {
             Path::Fused => attention::attention(&self.tape, query, key, value, &spec)?,

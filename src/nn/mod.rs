@@ -24,8 +24,9 @@ mod vector;
 mod weight;
 
 pub use ops::activation::Activation;
-pub use ops::attention::{AttentionMask, AttentionSpec};
+pub use ops::attention::{AttentionMask, AttentionSpec, Distances, Relative};
 pub use ops::dropout::{DropoutAt, TokenPlace};
+pub use ops::rotary::Rotation;
 pub use ragged::Offsets;
 pub use real::Real;
 pub use store::{Parameter, Parameters};

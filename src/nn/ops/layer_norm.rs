@@ -12,7 +12,7 @@ use crate::nn::vector::{self, each, each_with, each_with2, simd};
 use crate::nn::{Real, Weight};
 
 /// LN(x + residual) over the last axis. `x`, `residual` `[rows, hidden]`, `weight`, `bias`
-/// `[hidden]`.
+/// `[hidden]`; some families have no bias.
 ///
 /// Statistics are computed in two passes; the gradients of weight and bias sum chunks of 256 rows,
 /// in order.
@@ -21,7 +21,7 @@ pub fn layer_norm(
     x: &Tensor,
     residual: Option<&Tensor>,
     weight: &Weight,
-    bias: &Weight,
+    bias: Option<&Weight>,
     eps: f64,
 ) -> Result<Tensor> {
     fused(tape, x, residual, None, weight, bias, eps)
@@ -34,7 +34,7 @@ pub fn dropout_add_layer_norm(
     residual: &Tensor,
     dropout: Option<&DropoutAt>,
     weight: &Weight,
-    bias: &Weight,
+    bias: Option<&Weight>,
     eps: f64,
 ) -> Result<Tensor> {
     fused(tape, x, Some(residual), dropout, weight, bias, eps)
@@ -45,14 +45,15 @@ pub fn reference(
     x: &Tensor,
     residual: Option<&Tensor>,
     weight: &Tensor,
-    bias: &Tensor,
+    bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
     let x = residual.map_or(Ok(x.clone()), |residual| x + residual)?;
     let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
     let normal = centered.broadcast_div(&(variance + eps)?.sqrt()?)?;
-    normal.broadcast_mul(weight)?.broadcast_add(bias)
+    let scaled = normal.broadcast_mul(weight)?;
+    bias.map_or(Ok(scaled.clone()), |bias| scaled.broadcast_add(bias))
 }
 
 /// [`dropout_add_layer_norm`] of candle's primitives.
@@ -61,7 +62,7 @@ pub fn dropout_add_reference(
     residual: &Tensor,
     dropout: Option<&DropoutAt>,
     weight: &Tensor,
-    bias: &Tensor,
+    bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
     let x = dropout.map_or(Ok(x.clone()), |at| dropout::reference(x, at))?;
@@ -74,16 +75,14 @@ fn fused(
     residual: Option<&Tensor>,
     dropout: Option<&DropoutAt>,
     weight: &Weight,
-    bias: &Weight,
+    bias: Option<&Weight>,
     eps: f64,
 ) -> Result<Tensor> {
     let (rows, hidden) = x.dims2()?;
-    if weight.dims() != [hidden] || bias.dims() != [hidden] || hidden == 0 {
-        bail!(
-            "layer norm: a weight of shape {:?} and a bias of {:?} for {hidden} columns",
-            weight.dims(),
-            bias.dims()
-        )
+    for part in [Some(weight), bias].into_iter().flatten() {
+        if part.dims() != [hidden] || hidden == 0 {
+            bail!("layer norm: a weight of shape {:?} for {hidden} columns", part.dims())
+        }
     }
     if let Some(residual) = residual
         && residual.dims() != x.dims()
@@ -98,7 +97,7 @@ fn fused(
         has_residual: residual.is_some(),
         dropout,
         weight: weight.clone(),
-        bias: bias.clone(),
+        bias: bias.cloned(),
         eps,
     };
     // Without a residual, x stands in for it and is not read.
@@ -107,7 +106,7 @@ fn fused(
         let (x_values, residual) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
         Tensor::from_vec(op.forward::<T>(x_values.get(), residual.get())?, x.shape(), x.device())?
     });
-    if tape.needs(&[x, residual], [weight, bias]) {
+    if tape.needs(&[x, residual], std::iter::once(weight).chain(bias)) {
         let (x, residual) = (x.clone(), residual.clone());
         let (x_tracked, residual_tracked) = (tape.tracks(&x), tape.tracks(&residual));
         tape.record(&y, move |dy, gradients| {
@@ -132,7 +131,7 @@ struct LayerNorm {
     has_residual: bool,
     dropout: Option<(Dropper, DropoutAt)>,
     weight: Weight,
-    bias: Weight,
+    bias: Option<Weight>,
     eps: f64,
 }
 
@@ -142,7 +141,7 @@ impl LayerNorm {
     fn add<T: Real>(&self, row: usize, x: &[T], residual: &[T], factors: &mut [T], sum: &mut [T]) {
         match &self.dropout {
             Some((dropper, at)) => {
-                dropper.factors(Row::Hidden(at.rows[row]), factors);
+                dropper.factors(Row::Hidden(at.rows[row]), 0, factors);
                 each_with2(sum, x, factors, |_, x, factor| x * factor);
                 each_with(sum, residual, |sum, residual| sum + residual);
             }
@@ -155,8 +154,9 @@ impl LayerNorm {
 
     fn forward<T: Real>(&self, x: &[T], residual: &[T]) -> Result<Vec<T>> {
         let hidden = self.weight.elem_count();
-        let (weight, bias) = (Slice::<T>::new(&self.weight)?, Slice::<T>::new(&self.bias)?);
-        let (weight, bias) = (weight.get(), bias.get());
+        let weight = Slice::<T>::new(&self.weight)?;
+        let bias = self.bias.as_ref().map(|bias| Slice::<T>::new(bias)).transpose()?;
+        let (weight, bias) = (weight.get(), bias.as_ref().map(Slice::get));
         Ok(written(x.len(), |out| {
             for_rows(out, hidden, rows_per_piece(hidden), |first, out| {
                 let mut factors = vec![T::ZERO; hidden];
@@ -168,9 +168,14 @@ impl LayerNorm {
                             let range = row * hidden..(row + 1) * hidden;
                             self.add(row, &x[range.clone()], &residual[range], &mut factors, out);
                             let (mean, scale) = statistics(out, self.eps);
-                            each_with2(out, weight, bias, |x, weight, bias| {
-                                (x - mean) * scale * weight + bias
-                            });
+                            match bias {
+                                Some(bias) => each_with2(out, weight, bias, |x, weight, bias| {
+                                    (x - mean) * scale * weight + bias
+                                }),
+                                None => {
+                                    each_with(out, weight, |x, weight| (x - mean) * scale * weight)
+                                }
+                            }
                         }
                     },
                 );
@@ -230,8 +235,10 @@ impl LayerNorm {
             });
         });
 
-        for (place, target) in [&self.weight, &self.bias].into_iter().enumerate() {
-            if target.is_trainable() {
+        for (place, target) in [Some(&self.weight), self.bias.as_ref()].into_iter().enumerate() {
+            if let Some(target) = target
+                && target.is_trainable()
+            {
                 target.contribute::<T>(|out, is_first| {
                     if is_first {
                         out.fill(T::ZERO);
@@ -301,8 +308,15 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| layer_norm(t, &x[0], None, &w[0], &w[1], EPS),
-                    |x, w| reference(&x[0], None, &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], None, &w[0], Some(&w[1]), EPS),
+                    |x, w| reference(&x[0], None, &w[0], Some(w[1].tensor()), EPS),
+                );
+            Check::new(&format!("layer_norm without bias {rows}x{hidden}"))
+                .input(&[rows, hidden])
+                .weight(&[hidden])
+                .run(
+                    |t, x, w| layer_norm(t, &x[0], None, &w[0], None, EPS),
+                    |x, w| reference(&x[0], None, &w[0], None, EPS),
                 );
             Check::new(&format!("layer_norm with residual {rows}x{hidden}"))
                 .input(&[rows, hidden])
@@ -310,8 +324,8 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| layer_norm(t, &x[0], Some(&x[1]), &w[0], &w[1], EPS),
-                    |x, w| reference(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], Some(&x[1]), &w[0], Some(&w[1]), EPS),
+                    |x, w| reference(&x[0], Some(&x[1]), &w[0], Some(w[1].tensor()), EPS),
                 );
         }
     }
@@ -326,8 +340,14 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| dropout_add_layer_norm(t, &x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
-                    |x, w| dropout_add_reference(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
+                    |t, x, w| {
+                        let bias = Some(&w[1]);
+                        dropout_add_layer_norm(t, &x[0], &x[1], Some(&at), &w[0], bias, EPS)
+                    },
+                    |x, w| {
+                        let bias = Some(w[1].tensor());
+                        dropout_add_reference(&x[0], &x[1], Some(&at), &w[0], bias, EPS)
+                    },
                 );
         }
     }
@@ -336,10 +356,9 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() {
         let weight = |n| Weight::new(&tensor(&[n], 0), true).unwrap();
         let x = tensor(&[2, 3], 0);
-        assert!(layer_norm(&silent(), &x, None, &weight(4), &weight(3), EPS).is_err());
+        assert!(layer_norm(&silent(), &x, None, &weight(4), Some(&weight(3)), EPS).is_err());
         assert!(
-            layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS)
-                .is_err()
+            layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), None, EPS).is_err()
         );
     }
 }

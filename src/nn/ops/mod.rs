@@ -6,13 +6,17 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod add;
 pub mod attention;
 pub mod dropout;
 pub mod embedding;
 pub mod feed_forward;
+pub mod gated;
 pub mod layer_norm;
 pub mod linear;
 pub mod loss;
+pub mod rotary;
+pub mod split;
 pub mod take_rows;
 pub(crate) mod tensor;
 
