@@ -19,8 +19,8 @@ use ftrun::nn::product::bf16::{self, Factor, Panels, Rows};
 use ftrun::nn::product::{Matrix, Onto, product};
 use ftrun::nn::tape::Gradient;
 use ftrun::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Precision, Relative, Tape,
-    TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Precision,
+    Relative, Tape, TokenPlace, Weight,
 };
 
 #[global_allocator]
@@ -257,18 +257,17 @@ fn layers(bench: &mut Bench, name: &str, precision: Precision) {
     let batch = Batch::sentences();
     let tokens = batch.tokens();
     let x = tensor(&[tokens, HIDDEN]);
-    let (square, bias) = (weight(&[HIDDEN, HIDDEN]), weight(&[HIDDEN]));
+    let layer = |to: usize, from: usize| Linear::new(&weight(&[to, from]), Some(&weight(&[to])));
+    let square = layer(HIDDEN, HIDDEN);
     // Forward, and twice as much backward.
     let flop = |columns: usize| Work::Flop(precision, 6.0 * (tokens * HIDDEN * columns) as f64);
     bench.op(&format!("linear {name} 384 to 384"), precision, flop(HIDDEN), &[&x], |tape| {
-        linear::linear(tape, &x, &square, Some(&bias)).expect("linear")
+        linear::linear(tape, &x, &square).expect("linear")
     });
-    let (up, up_bias) = (weight(&[INNER, HIDDEN]), weight(&[INNER]));
-    let (down, down_bias) = (weight(&[HIDDEN, INNER]), weight(&[HIDDEN]));
+    let (up, down) = (layer(INNER, HIDDEN), layer(HIDDEN, INNER));
     let case = format!("feed-forward {name} 384 to 1536, gelu");
     bench.op(&case, precision, flop(2 * INNER), &[&x], |tape| {
-        let (up, down) = ((&up, &up_bias), (&down, &down_bias));
-        feed_forward::feed_forward(tape, &x, up, Activation::Gelu, down).expect("feed-forward")
+        feed_forward::feed_forward(tape, &x, &up, Activation::Gelu, &down).expect("feed-forward")
     });
 }
 
@@ -285,6 +284,7 @@ fn elementwise(bench: &mut Bench) {
             positions: None,
             mask: AttentionMask::Full,
             relative: Relative::Nothing,
+            padding: None,
             dropout: Some(batch.dropout(1)),
         };
         // Two products forward, five backward, of which one computes the scores again.
@@ -303,16 +303,15 @@ fn elementwise(bench: &mut Bench) {
     // Forward reads two and writes one; backward reads three and writes two.
     let bytes = Work::Bytes(8.0 * 4.0 * (tokens * HIDDEN) as f64);
     bench.op("dropout, add, norm f32", Precision::F32, bytes, &[&x, &residual], |tape| {
-        let (at, shift) = (Some(&at), Some(&shift));
-        layer_norm::dropout_add_layer_norm(tape, &x, &residual, at, &scale, shift, 1e-12)
-            .expect("a norm")
+        let norm = Norm::new(&scale, Some(&shift), 1e-12);
+        layer_norm::dropout_add_layer_norm(tape, &x, &residual, Some(&at), &norm).expect("a norm")
     });
     let table = weight(&[VOCABULARY, HIDDEN]);
     let ids: Vec<u32> = (0..tokens).map(|i| (i * 7919 % VOCABULARY) as u32).collect();
     let bytes = Work::Bytes(5.0 * 4.0 * (tokens * HIDDEN) as f64);
     bench.op("embedding f32", Precision::F32, bytes, &[], |tape| {
         table.zero_grad();
-        embedding::embedding(tape, &[(&table, &ids)]).expect("an embedding")
+        embedding::embedding(tape, &[embedding::Lookup::new(&table, &ids)]).expect("an embedding")
     });
     let (rows, classes) = (512, VOCABULARY);
     let logits = tensor(&[rows, classes]);

@@ -7,14 +7,13 @@ use candle_core::Tensor;
 
 use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
-use crate::nn::ops::linear::Layer;
 use crate::nn::ops::{
-    activation, add, attention, dropout, embedding, feed_forward, gated, layer_norm, linear,
-    rotary, split, take_rows,
+    activation, add, attention, convolution, dropout, embedding, feed_forward, gated, layer_norm,
+    linear, mean_rows, rotary, split, take_rows, zero_rows,
 };
 use crate::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Parameters, Precision, Relative,
-    Rotation, Tape, TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Padding,
+    Parameters, Precision, Relative, Rotation, Tape, TokenPlace,
 };
 
 /// Which implementation of the operations is used.
@@ -67,6 +66,10 @@ pub enum Places<'a> {
     All(&'a TextInput),
     /// One row for the first token of each sequence.
     First(&'a TextInput),
+    /// One for each of these rows of a table, which are those of no token.
+    Table(&'a [u32]),
+    /// One row for each token that the input selects.
+    Selected(&'a TextInput),
 }
 
 /// Dropout at one place of the network.
@@ -87,27 +90,29 @@ pub struct Attend<'a> {
     pub scale: Option<f64>,
     /// Where the queries of each sequence are, then its keys and values.
     pub offsets: [&'a Offsets; 2],
+    /// The place of each query among the keys of its sequence.
+    pub positions: &'a Arc<[u32]>,
     pub mask: AttentionMask,
     pub relative: Relative,
+    pub padding: Option<Padding>,
     /// Of the probabilities, by the places of the queries.
     pub dropping: Drop<'a>,
 }
 
 impl Places<'_> {
-    /// The position of each row in its sequence.
-    pub fn positions(&self) -> Arc<[u32]> {
-        self.list().iter().map(|place| place.position).collect()
-    }
-
     fn list(&self) -> Arc<[TokenPlace]> {
+        let at = |text: &TextInput, tokens: &[u32]| {
+            tokens.iter().filter_map(|token| text.places.get(*token as usize).copied()).collect()
+        };
         match self {
+            Places::Table(rows) => {
+                rows.iter().map(|row| TokenPlace { row: 0, position: *row }).collect()
+            }
             Places::All(text) => text.places.clone(),
-            Places::First(text) => text
-                .offsets
-                .starts()
-                .iter()
-                .filter_map(|start| text.places.get(*start as usize).copied())
-                .collect(),
+            Places::First(text) => at(text, &text.offsets.starts()),
+            Places::Selected(text) => {
+                at(text, text.selected.as_ref().map_or(&[], |selected| &selected.tokens))
+            }
         }
     }
 }
@@ -167,32 +172,37 @@ impl Pass {
         (p > 0.0).then(|| DropoutAt { p, seed, site, update, rows: places.list() })
     }
 
-    /// `x` f32 `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
-    pub fn linear(&self, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-        Ok(match self.compute.path {
-            Path::Fused => linear::linear(&self.tape, x, weight, bias)?,
-            Path::Reference => linear::reference(x, weight, bias.map(Weight::tensor))?,
-        })
+    /// `x` f32 `[rows, in]`; returns `[rows, out]`. `places`: of the rows of `x`, by which an adapter
+    /// on the layer drops its input.
+    pub fn linear(&self, x: &Tensor, layer: &Linear, places: Places) -> Result<Tensor> {
+        let [y] = self.linears(x, [layer], places)?;
+        Ok(y)
     }
 
     /// Several linear layers of one input.
-    pub fn linears<const N: usize>(&self, x: &Tensor, layers: [Layer; N]) -> Result<[Tensor; N]> {
+    pub fn linears<const N: usize>(
+        &self,
+        x: &Tensor,
+        layers: [&Linear; N],
+        _places: Places,
+    ) -> Result<[Tensor; N]> {
         if self.compute.path == Path::Fused {
             return Ok(linear::linears(&self.tape, x, layers)?);
         }
-        let outputs = layers.iter().map(|(weight, bias)| self.linear(x, weight, *bias));
-        let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
+        let outputs = layers.iter().map(|layer| linear::reference(x, layer));
+        let outputs: Vec<Tensor> = outputs.collect::<candle_core::Result<_>>()?;
         outputs.try_into().map_err(|_| super::ModelError::new("as many outputs as layers"))
     }
 
-    /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`; each a weight
-    /// and its bias.
+    /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`. `places`: of
+    /// the rows, as in [`Self::linear`].
     pub fn feed_forward(
         &self,
         x: &Tensor,
-        up: (&Weight, &Weight),
+        up: &Linear,
         function: Activation,
-        down: (&Weight, &Weight),
+        down: &Linear,
+        _places: Places,
     ) -> Result<Tensor> {
         Ok(match self.compute.path {
             Path::Fused => feed_forward::feed_forward(&self.tape, x, up, function, down)?,
@@ -201,12 +211,10 @@ impl Pass {
     }
 
     /// LN(x) over the last axis.
-    pub fn layer_norm(&self, x: &Tensor, (weight, bias): Layer, eps: f64) -> Result<Tensor> {
+    pub fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
         Ok(match self.compute.path {
-            Path::Fused => layer_norm::layer_norm(&self.tape, x, None, weight, bias, eps)?,
-            Path::Reference => {
-                layer_norm::reference(x, None, weight, bias.map(Weight::tensor), eps)?
-            }
+            Path::Fused => layer_norm::layer_norm(&self.tape, x, None, norm)?,
+            Path::Reference => layer_norm::reference(x, None, norm)?,
         })
     }
 
@@ -225,24 +233,13 @@ impl Pass {
         x: &Tensor,
         residual: &Tensor,
         dropping: &Drop<'_>,
-        (weight, bias): Layer,
-        eps: f64,
+        norm: &Norm,
     ) -> Result<Tensor> {
         let at = self.dropout_at(dropping);
+        let (tape, at) = (&self.tape, at.as_ref());
         Ok(match self.compute.path {
-            Path::Fused => layer_norm::dropout_add_layer_norm(
-                &self.tape,
-                x,
-                residual,
-                at.as_ref(),
-                weight,
-                bias,
-                eps,
-            )?,
-            Path::Reference => {
-                let bias = bias.map(Weight::tensor);
-                layer_norm::dropout_add_reference(x, residual, at.as_ref(), weight, bias, eps)?
-            }
+            Path::Fused => layer_norm::dropout_add_layer_norm(tape, x, residual, at, norm)?,
+            Path::Reference => layer_norm::dropout_add_reference(x, residual, at, norm)?,
         })
     }
 
@@ -287,7 +284,7 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => embedding::embedding(&self.tape, lookups)?,
             Path::Reference => {
-                let rows = lookups.iter().map(|(weight, ids)| embedding::reference(weight, ids));
+                let rows = lookups.iter().map(|lookup| embedding::reference(*lookup));
                 rows.reduce(|sum, rows| sum? + rows?)
                     .unwrap_or_else(|| candle_core::bail!("embedding: no tables"))?
             }
@@ -298,6 +295,36 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => take_rows::take_rows(&self.tape, x, rows)?,
             Path::Reference => take_rows::reference(x, rows)?,
+        })
+    }
+
+    /// `x` with these rows zero.
+    pub fn zero_rows(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => zero_rows::zero_rows(&self.tape, x, rows)?,
+            Path::Reference => zero_rows::reference(x, rows)?,
+        })
+    }
+
+    /// Convolution over the tokens of each sequence. The layer's weight is `[out, in / groups, kernel]`.
+    pub fn convolution(
+        &self,
+        x: &Tensor,
+        layer: &Linear,
+        offsets: &Offsets,
+        groups: usize,
+    ) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => convolution::convolution(&self.tape, x, layer, offsets, groups)?,
+            Path::Reference => convolution::reference(x, layer, offsets, groups)?,
+        })
+    }
+
+    /// The mean of the rows of each sequence: `[sequences, hidden]`.
+    pub fn mean_rows(&self, x: &Tensor, offsets: &Offsets) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => mean_rows::mean_rows(&self.tape, x, offsets)?,
+            Path::Reference => mean_rows::reference(x, offsets)?,
         })
     }
 
@@ -315,15 +342,18 @@ impl Pass {
         let head_dim = query.dim(1)? / how.heads.max(1);
         let [query_offsets, key_offsets] = how.offsets;
         // Only where a query stands in its sequence makes a difference.
-        let placed = how.mask != AttentionMask::Full || !matches!(how.relative, Relative::Nothing);
+        let placed = how.mask != AttentionMask::Full
+            || !matches!(how.relative, Relative::Nothing)
+            || how.padding.is_some();
         let spec = AttentionSpec {
             heads: how.heads,
             query_offsets: query_offsets.clone(),
             key_offsets: key_offsets.clone(),
-            positions: placed.then(|| how.dropping.places.positions()),
+            positions: placed.then(|| how.positions.clone()),
             scale: how.scale.unwrap_or_else(|| 1.0 / (head_dim as f64).sqrt()),
             mask: how.mask,
             relative: how.relative.clone(),
+            padding: how.padding.clone(),
             dropout: self.dropout_at(&how.dropping),
         };
         Ok(match self.compute.path {

@@ -1,5 +1,7 @@
 //! What the checker knows of a value before it exists: columns, labels, sizes. Pure data.
 
+use crate::data::Form;
+
 /// The static counterpart of a `Value`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
@@ -66,12 +68,15 @@ pub enum LabelShape {
     Values,
     /// Any number of classes a row.
     Multi(Option<Vec<String>>),
+    /// One class a word.
+    Tags(Option<Vec<String>>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokensShape {
     pub labels: LabelShape,
-    pub pair: bool,
+    /// What a row is; `None` where only the data will tell.
+    pub form: Option<Form>,
     pub max_length: usize,
     pub tokenizer: TokenizerShape,
 }

@@ -27,7 +27,7 @@ use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{self, each, each_with, simd};
 
 pub use reference::reference;
-pub use spec::{AttentionMask, AttentionSpec, Distances, Relative};
+pub use spec::{AttentionMask, AttentionSpec, Distances, Padding, Relative};
 use terms::{Held, Sum, Terms};
 
 /// `query` `[queries, hidden]`, `key`, `value` `[tokens, hidden]`; returns `[queries, hidden]`.
@@ -108,6 +108,7 @@ impl Shape {
 /// One sequence and head.
 #[derive(Clone, Copy)]
 struct Tile {
+    sequence: usize,
     head: usize,
     query_start: usize,
     queries: usize,
@@ -149,13 +150,15 @@ impl Attention {
     /// The tiles of a head, a few sequences at a time.
     fn jobs(&self) -> Vec<Vec<Tile>> {
         let (queries, keys) = (self.spec.query_offsets.ranges(), self.spec.key_offsets.ranges());
-        let sequences: Vec<_> = queries.zip(keys).collect();
-        let tile = |head: usize, (queries, keys): &(Range<usize>, Range<usize>)| {
+        let sequences: Vec<_> = queries.zip(keys).enumerate().collect();
+        let tile = |head: usize, sequence: &(usize, (Range<usize>, Range<usize>))| {
+            let (sequence, (queries, keys)) = sequence;
             let counts = [queries.len(), keys.len()];
             let positions = queries.clone().enumerate();
             let positions = positions.map(|(query, row)| self.spec.position(query, row, counts));
             let least = positions.clone().min().unwrap_or(0);
             Tile {
+                sequence: *sequence,
                 head,
                 query_start: queries.start,
                 queries: queries.len(),
@@ -188,7 +191,13 @@ impl Attention {
             let positions = (first..end)
                 .map(|query| spec.position(query, tile.query_start + query, counts))
                 .collect::<Vec<_>>();
-            let visible = positions.iter().map(|position| spec.mask.visible(*position, tile.keys));
+            let visible = positions.iter().map(|position| {
+                match spec.visible(tile.sequence, *position, tile.keys) {
+                    // Blind: it attends to all.
+                    nothing if nothing.is_empty() => 0..tile.keys,
+                    visible => visible,
+                }
+            });
             let start = visible.clone().map(|keys| keys.start).min().unwrap_or(0);
             let end = visible.map(|keys| keys.end).max().unwrap_or(0);
             Block { first, positions, keys: start / group * group..end }
@@ -268,11 +277,14 @@ impl Attention {
         (out, log_sums)
     }
 
-    /// The keys that a query of a block sees, counted from the block's first.
+    /// The keys that a query of a block sees, counted from the block's first; none where it is blind.
     #[inline(always)]
     fn visible(&self, tile: &Tile, block: &Block, place: usize) -> Range<usize> {
-        let visible = self.spec.mask.visible(block.positions[place], tile.keys);
-        visible.start - block.keys.start..visible.end - block.keys.start
+        let visible = self.spec.visible(tile.sequence, block.positions[place], tile.keys);
+        match visible.is_empty() {
+            true => 0..0,
+            false => visible.start - block.keys.start..visible.end - block.keys.start,
+        }
     }
 
     /// Where dropout draws for a query of a block.
@@ -286,7 +298,7 @@ impl Attention {
     /// From scores to what values are multiplied with; returns ln Σ exp(score).
     #[inline(always)]
     fn softmax<T: Real>(&self, tile: &Tile, block: &Block, place: usize, row: &mut [T]) -> f64 {
-        let row = whole_vectors(row, self.visible(tile, block, place), T::NEGATIVE_INFINITY);
+        let row = scores_seen(row, self.visible(tile, block, place), block);
         let most = vector::max(row);
         each(row, |x| (x - most).exp());
         let sum = vector::sum(row, |x| x);
@@ -363,14 +375,19 @@ impl Attention {
         factors: &mut [T],
     ) {
         let visible = self.visible(tile, block, place);
-        let p = whole_vectors(p, visible.clone(), T::NEGATIVE_INFINITY);
-        let ds = whole_vectors(ds, visible, T::ZERO);
+        let blind = visible.is_empty();
+        let p = scores_seen(p, visible.clone(), block);
+        let ds = whole_vectors(ds, if blind { 0..block.keys.len() } else { visible }, T::ZERO);
+        let passes_gradient = self.spec.padding.as_ref().is_none_or(|padding| padding.asks);
         let factors = &mut factors[..p.len()];
         let log_sum = T::of(log_sum);
         each(p, |p| (p - log_sum).exp());
         let Some((dropper, row)) = self.dropping(tile, block, place) else {
             let along = vector::dot(p, ds);
             each_with(ds, p, |ds, p| p * (ds - along));
+            if blind && !passes_gradient {
+                ds.fill(T::ZERO);
+            }
             return;
         };
         dropper.factors(row, block.keys.start, factors);
@@ -378,6 +395,9 @@ impl Attention {
         let along = vector::dot(p, ds);
         each_with(ds, p, |ds, p| p * (ds - along));
         each_with(p, factors, |p, factor| p * factor);
+        if blind && !passes_gradient {
+            ds.fill(T::ZERO);
+        }
     }
 }
 
@@ -407,7 +427,7 @@ impl<T: Real> Back<'_, T> {
         let terms = self.terms.of_tile(&self.shape, tile, all);
         let mut dby_key = terms.no_gradient();
         // A mask may hide keys from every query of a block.
-        let all_in_each_block = op.spec.mask == AttentionMask::Full;
+        let all_in_each_block = op.spec.mask == AttentionMask::Full && op.spec.padding.is_none();
         if !all_in_each_block {
             for (row, out) in
                 (0..tile.keys).flat_map(|row| of_tile.iter().map(move |out| (row, out)))
@@ -462,6 +482,16 @@ impl<T: Real> Back<'_, T> {
         // SAFETY: promised by the caller.
         unsafe { terms.backward_tile(all, &of_tile[0], &dby_key, sum) };
     }
+}
+
+/// A row of scores of which only the visible ones count. Who sees none has equal scores for all.
+#[inline(always)]
+fn scores_seen<'a, T: Real>(row: &'a mut [T], visible: Range<usize>, block: &Block) -> &'a mut [T] {
+    let all = 0..block.keys.len();
+    if visible.is_empty() {
+        row[all.clone()].fill(T::ZERO);
+    }
+    whole_vectors(row, if visible.is_empty() { all } else { visible }, T::NEGATIVE_INFINITY)
 }
 
 /// The `visible` elements of a row of scores with all before them, filled up with `nothing` to whole

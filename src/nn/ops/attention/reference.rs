@@ -17,7 +17,8 @@ pub fn reference(
     let (head_dim, dropper) = spec.check(query, key, value)?;
     let heads = spec.heads;
     let mut outputs = Vec::new();
-    for (queries, keys) in spec.query_offsets.ranges().zip(spec.key_offsets.ranges()) {
+    let sequences = spec.query_offsets.ranges().zip(spec.key_offsets.ranges());
+    for (sequence, (queries, keys)) in sequences.enumerate() {
         // [heads, rows, head_dim]
         let split = |x: &Tensor, rows: &Range<usize>| {
             x.narrow(0, rows.start, rows.len())?
@@ -31,21 +32,29 @@ pub fn reference(
             .enumerate()
             .map(|(query, row)| spec.position(query, row, [queries.len(), keys.len()]))
             .collect();
-        let mut masked = Vec::with_capacity(queries.len() * keys.len());
+        // What hidden scores are multiplied with, and what is added to them: who sees none has equal
+        // scores, and those of padding that does not ask have no gradient.
+        let (mut kept, mut masked) = (Vec::new(), Vec::new());
         for &position in &positions {
-            let visible = spec.mask.visible(position, keys.len());
-            masked.extend(
-                (0..keys.len()).map(|key| if visible.contains(&key) { 0.0 } else { -1e30 }),
-            );
+            let visible = spec.visible(sequence, position, keys.len());
+            let asks = spec.padding.as_ref().is_none_or(|padding| padding.asks);
+            kept.extend((0..keys.len()).map(|_| f64::from(!visible.is_empty() || asks)));
+            masked.extend((0..keys.len()).map(|key| match visible.contains(&key) {
+                true => 0.0,
+                false => -1e30,
+            }));
         }
         let shape = (queries.len(), keys.len());
-        let masked = Tensor::from_vec(masked, shape, query.device())?.to_dtype(query.dtype())?;
+        let [kept, masked] = [kept, masked].map(|values: Vec<f64>| {
+            Tensor::from_vec(values, shape, query.device())?.to_dtype(query.dtype())
+        });
+        let (kept, masked) = (kept?, masked?);
         // [heads, queries, keys]
         let mut scores = (q.matmul(&k.t()?)? * spec.scale)?;
         if let Some(added) = added(spec, &q, &k, &positions)? {
             scores = (scores + added)?;
         }
-        let scores = scores.broadcast_add(&masked)?;
+        let scores = scores.broadcast_mul(&kept)?.broadcast_add(&masked)?;
         let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
         let exp = scores.exp()?;
         let mut probabilities = exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?;

@@ -105,6 +105,17 @@ impl Relative {
     }
 }
 
+/// Rows at the ends of sequences that no query sees. Batches have none; they are there to compare with
+/// references that pad.
+#[derive(Debug, Clone)]
+pub struct Padding {
+    /// How many rows of each sequence are no padding.
+    pub seen: Arc<[usize]>,
+    /// Whether padding itself sees the rows that others see. Where it does not, it attends to all rows
+    /// alike, and no gradient goes through its scores.
+    pub asks: bool,
+}
+
 /// What attention is computed with, besides queries, keys and values.
 #[derive(Debug, Clone)]
 pub struct AttentionSpec {
@@ -120,6 +131,9 @@ pub struct AttentionSpec {
     pub scale: f64,
     pub mask: AttentionMask,
     pub relative: Relative,
+    /// A query that a mask leaves nothing but padding attends to all rows of its sequence alike, as
+    /// references do that add the least finite number to what is hidden.
+    pub padding: Option<Padding>,
     /// Dropout of the probabilities; its rows are those of the queries.
     pub dropout: Option<DropoutAt>,
 }
@@ -130,6 +144,17 @@ impl AttentionSpec {
         match &self.positions {
             Some(positions) => positions[row] as usize,
             None => (keys + query).saturating_sub(queries),
+        }
+    }
+
+    /// The keys that a query at `position` sees among the `keys` of a sequence.
+    pub(super) fn visible(&self, sequence: usize, position: usize, keys: usize) -> Range<usize> {
+        match &self.padding {
+            None => self.mask.visible(position, keys),
+            Some(Padding { seen, asks }) => match position < seen[sequence] || *asks {
+                true => self.mask.visible(position, seen[sequence]),
+                false => 0..0,
+            },
         }
     }
 
@@ -180,7 +205,17 @@ impl AttentionSpec {
     }
 
     fn check_positions(&self) -> Result<()> {
-        if self.mask == AttentionMask::Full && self.relative.distances().is_none() {
+        if let Some(Padding { seen, .. }) = &self.padding {
+            let fits = |(seen, keys): (&usize, Range<usize>)| (1..=keys.len()).contains(seen);
+            let sequences = self.key_offsets.sequences();
+            if seen.len() != sequences || !seen.iter().zip(self.key_offsets.ranges()).all(fits) {
+                bail!("attention: padding of {} sequences for {sequences}", seen.len())
+            }
+        }
+        if self.mask == AttentionMask::Full
+            && self.relative.distances().is_none()
+            && self.padding.is_none()
+        {
             return Ok(());
         }
         let reach = self.relative.distances().map_or(usize::MAX, |distances| distances.reach);
@@ -196,7 +231,8 @@ impl AttentionSpec {
             }
             for (query, row) in queries.enumerate() {
                 let position = self.position(query, row, counts);
-                if self.mask.visible(position, keys.len()).is_empty() {
+                let visible = self.visible(sequence, position, keys.len());
+                if visible.is_empty() && self.padding.is_none() {
                     bail!("attention: query {query} of sequence {sequence} sees no key")
                 }
                 if position.max(keys.len() - 1) > reach {

@@ -13,6 +13,7 @@ fn spec(queries: &[usize], keys: &[usize], heads: usize, mask: AttentionMask) ->
         scale: 0.3,
         mask,
         relative: Relative::Nothing,
+        padding: None,
         dropout: None,
     }
 }
@@ -106,6 +107,24 @@ fn windows_agree_with_their_reference() {
     }
 }
 
+/// Padding that sees and padding that does not.
+#[test]
+fn padding_agrees_with_its_reference() {
+    for (asks, mask) in [
+        (true, AttentionMask::Full),
+        (false, AttentionMask::Full),
+        (true, AttentionMask::Window(100)),
+        (false, AttentionMask::Window(2)),
+    ] {
+        for dropped in [false, true] {
+            let mut spec = spec(&[17, 3, 140], &[17, 3, 140], 2, mask);
+            spec.padding = Some(Padding { seen: [5, 3, 77].into(), asks });
+            spec.dropout = dropped.then(|| at(0.25, 4, places(11, &[17, 3, 140])));
+            check(&format!("padding {asks} {mask:?} {dropped}"), &spec, 4);
+        }
+    }
+}
+
 #[test]
 fn biases_agree_with_their_reference() {
     use AttentionMask::{Causal, Full, Window};
@@ -126,19 +145,16 @@ fn disentangled_attention_agrees_with_its_reference() {
         for (with_keys, with_queries) in [(true, true), (true, false), (false, true)] {
             let lengths = [17, 1, 140, 2, 3, 4, 5, 6, 7, 8];
             let rows = Distances::new(140, |distance| (9 - distance).clamp(0, 11) as u32);
-            check_relative(
-                "disentangled",
-                (&lengths, mask, dropped),
-                &[&[13, 8], &[12, 8]],
-                |x, _| {
-                    let keys = x.first().filter(|_| with_keys || !with_queries).cloned();
-                    Relative::Disentangled {
-                        keys: keys.filter(|_| with_keys),
-                        queries: x.get(1).filter(|_| with_queries).cloned(),
-                        rows: rows.clone(),
-                    }
-                },
-            );
+            let tables: &[&[usize]] = &[&[13, 8], &[12, 8]];
+            let used = &tables[..usize::from(with_keys) + usize::from(with_queries)];
+            check_relative("disentangled", (&lengths, mask, dropped), used, |x, _| {
+                let mut tables = x.iter().cloned();
+                Relative::Disentangled {
+                    keys: if with_keys { tables.next() } else { None },
+                    queries: if with_queries { tables.next() } else { None },
+                    rows: rows.clone(),
+                }
+            });
         }
     }
 }
