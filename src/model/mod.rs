@@ -14,6 +14,7 @@ pub mod init;
 pub mod input;
 pub mod pass;
 mod pooling;
+pub mod roberta;
 pub mod value;
 
 use candle_core::Tensor;
@@ -236,6 +237,7 @@ pub fn head(
 pub fn architectures() -> &'static [&'static dyn Architecture] {
     &[
         &bert::Family,
+        &roberta::ROBERTA,
     ]
 }
 
