@@ -16,6 +16,7 @@ pub mod pass;
 mod pooling;
 pub mod roberta;
 pub mod value;
+pub mod xlm_roberta;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -238,6 +239,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
     &[
         &bert::Family,
         &roberta::ROBERTA,
+        &xlm_roberta::XLM_ROBERTA,
     ]
 }
 
