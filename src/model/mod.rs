@@ -8,6 +8,7 @@ mod blocks;
 pub mod builtin;
 pub mod checkpoint;
 pub mod config;
+pub mod distilbert;
 pub mod error;
 mod heads;
 pub mod init;
@@ -240,6 +241,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &bert::Family,
         &roberta::ROBERTA,
         &xlm_roberta::XLM_ROBERTA,
+        &distilbert::Family,
     ]
 }
 
