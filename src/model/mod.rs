@@ -9,6 +9,7 @@ pub mod builtin;
 pub mod checkpoint;
 pub mod config;
 pub mod distilbert;
+pub mod electra;
 pub mod error;
 mod heads;
 pub mod init;
@@ -242,6 +243,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &roberta::ROBERTA,
         &xlm_roberta::XLM_ROBERTA,
         &distilbert::Family,
+        &electra::Family,
     ]
 }
 
