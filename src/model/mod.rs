@@ -3,6 +3,7 @@
 //! travels between steps, checkpoints in the Hugging Face layout, and the embedded models.
 //! What a head's outputs mean, and the losses, are in `task`.
 
+pub mod albert;
 pub mod bert;
 mod blocks;
 pub mod builtin;
@@ -244,6 +245,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &xlm_roberta::XLM_ROBERTA,
         &distilbert::Family,
         &electra::Family,
+        &albert::Family,
     ]
 }
 
