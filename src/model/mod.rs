@@ -15,6 +15,7 @@ pub mod error;
 mod heads;
 pub mod init;
 pub mod input;
+pub mod mpnet;
 pub mod pass;
 mod pooling;
 pub mod roberta;
@@ -246,6 +247,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &distilbert::Family,
         &electra::Family,
         &albert::Family,
+        &mpnet::Family,
     ]
 }
 
