@@ -9,6 +9,7 @@ mod blocks;
 pub mod builtin;
 pub mod checkpoint;
 pub mod config;
+pub mod deberta_v2;
 pub mod distilbert;
 pub mod electra;
 pub mod error;
@@ -248,6 +249,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &electra::Family,
         &albert::Family,
         &mpnet::Family,
+        &deberta_v2::Family,
     ]
 }
 
