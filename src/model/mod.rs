@@ -16,6 +16,7 @@ pub mod error;
 mod heads;
 pub mod init;
 pub mod input;
+pub mod modernbert;
 pub mod mpnet;
 pub mod pass;
 mod pooling;
@@ -250,6 +251,7 @@ pub fn architectures() -> &'static [&'static dyn Architecture] {
         &albert::Family,
         &mpnet::Family,
         &deberta_v2::Family,
+        &modernbert::Family,
     ]
 }
 
