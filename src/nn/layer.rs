@@ -1,5 +1,6 @@
-//! A linear layer as a value: what a module of a model is made of, fetched from the store by its name,
-//! with the adapter that may sit on it. A family asks for the layer and never sees the adapter.
+//! Layers as values: what the modules of a model are made of, fetched from the store by their names. A
+//! linear layer comes with the adapter that may sit on it: a family asks for the layer and never sees the
+//! adapter.
 
 use super::Weight;
 
@@ -91,5 +92,27 @@ impl Adapter {
             Adapter::Scaling(Scaling { factors, .. }) => (factors, None, None),
         };
         std::iter::once(first).chain(second).chain(third)
+    }
+}
+
+/// A layer norm. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    /// `[hidden]`
+    pub weight: Weight,
+    /// `[hidden]`; some families have none.
+    pub bias: Option<Weight>,
+    /// What is added to the variance.
+    pub eps: f64,
+}
+
+impl Norm {
+    pub fn new(weight: &Weight, bias: Option<&Weight>, eps: f64) -> Self {
+        Self { weight: weight.clone(), bias: bias.cloned(), eps }
+    }
+
+    /// Everything that may train.
+    pub fn weights(&self) -> impl Iterator<Item = &Weight> {
+        std::iter::once(&self.weight).chain(&self.bias)
     }
 }

@@ -8,7 +8,7 @@ use super::shape::{LabelShape, PredictionsShape, Shape, TableShape};
 use super::value::{Predictions, Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
-use crate::data::{Labels, Table, Targets};
+use crate::data::{Labels, Parts, Table, Targets};
 use crate::params;
 use crate::schema::{Port, PortType};
 use crate::task::Logits;
@@ -105,6 +105,7 @@ impl Step for Baseline {
             head: HEAD,
             labels: &labels,
             ids: data.ids(),
+            parts: &Parts::Rows,
             targets: &targets,
             logits,
             losses: &[],

@@ -252,7 +252,7 @@ impl Source {
                 let dropper = at.dropper(rows.rows())?;
                 let dropped = Rows::made(rows.rows(), rows.columns(), |row, out| {
                     rows.read(row, out);
-                    dropper.scale(Row::Hidden(at.rows[row]), out);
+                    dropper.scale(Row::Hidden(at.rows[row]), 0, out);
                 });
                 Ok(Self::rounded(dropped))
             }
@@ -397,6 +397,7 @@ fn scaled(values: Gradient, scale: f64) -> Result<Gradient> {
     })
 }
 
+/// Adds the sum of `dy` over its rows to the gradient of a bias.
 pub(super) fn bias_gradient<T: Real>(
     dy: &[T],
     rows: usize,

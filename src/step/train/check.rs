@@ -2,6 +2,7 @@
 
 use super::{Best, KeepRule, Patience, StopRule, Train};
 use crate::base::{Code, suggest};
+use crate::data::Form;
 use crate::schema::{Or, PortRef, Unit};
 use crate::step::check::CheckCx;
 use crate::step::eval::{check_length, check_tokenizer};
@@ -104,6 +105,22 @@ impl Train {
         else {
             return;
         };
+        if let Some(form) = tokens.form
+            && !reads(outputs, form)
+        {
+            let own = model.head.as_deref().unwrap_or_default();
+            let diag = cx
+                .diag(
+                    Code::E0503,
+                    argument,
+                    format!("these rows are {}, which `{own}` cannot learn from", form.describe()),
+                )
+                .also(origin, "made here")
+                .also(cx.origin(&self.model), format!("`head = {own}`"))
+                .help(format!("`head = {}` of `load-model` fits them", usual_head(form)));
+            cx.push(diag);
+            return;
+        }
         if matches!(outputs, Outputs::Tokens | Outputs::Answers | Outputs::Vectors) {
             return;
         }
@@ -263,5 +280,30 @@ impl Train {
                 }
             }
         }
+    }
+}
+
+/// Whether a head with these outputs learns from rows of a form.
+fn reads(outputs: Outputs, form: Form) -> bool {
+    match form {
+        Form::Texts | Form::Pairs => matches!(
+            outputs,
+            Outputs::Classes | Outputs::Labels | Outputs::Values | Outputs::Tokens
+        ),
+        Form::Words => matches!(outputs, Outputs::Tags | Outputs::Tokens),
+        Form::Questions => outputs == Outputs::Answers,
+        Form::Choices => outputs == Outputs::Choices,
+        Form::Separate => outputs == Outputs::Vectors,
+    }
+}
+
+/// The head that is usual for rows of a form.
+fn usual_head(form: Form) -> &'static str {
+    match form {
+        Form::Texts | Form::Pairs => "sequence_classification",
+        Form::Words => "token_classification",
+        Form::Questions => "question_answering",
+        Form::Choices => "multiple_choice",
+        Form::Separate => "embedding",
     }
 }

@@ -167,6 +167,7 @@ impl Finish<'_> {
             head: task.name(),
             labels: &output_labels(&labels.names, task.outputs(), outputs),
             ids: tokens.ids.clone(),
+            parts: &tokens.parts,
             targets: &scored.targets,
             logits: Logits { values: &scored.logits, outputs, starts: &scored.starts },
             losses: &scored.losses,
