@@ -5,6 +5,7 @@ mod cli;
 mod floors;
 mod methods;
 mod metrics;
+mod models;
 mod parity;
 mod quickstart;
 mod rows;
