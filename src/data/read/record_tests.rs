@@ -176,3 +176,4 @@ fn the_real_sentences_and_questions_are_all_there() {
         let empty = answers.iter().flatten().filter(|answers| answers.is_empty()).count();
         assert_eq!(empty, unanswerable, "{part}");
     }
+}
