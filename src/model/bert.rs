@@ -302,6 +302,7 @@ impl Bert {
             (&table("token_type_embeddings")?, types),
             (&table("position_embeddings")?, &positions),
         ])?;
+        let sum = pass.noise(&sum, text)?;
         let (weight, bias) = weight_and_bias(parameters, "bert.embeddings.LayerNorm")?;
         let normed = pass.layer_norm(&sum, &weight, &bias, self.layer_norm_eps)?;
         let dropping =

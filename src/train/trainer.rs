@@ -32,6 +32,8 @@ pub struct Settings {
     /// The largest L2 norm that all gradients together may have.
     pub max_grad_norm: Option<f64>,
     pub loss: LossOptions,
+    /// α of the noise on embeddings.
+    pub neftune: Option<f64>,
     /// The factor on the rate from each layer to the one below; 1 for none.
     pub layer_decay: f64,
     pub validate_every: Budget,
@@ -272,7 +274,8 @@ impl Step<'_> {
         if denominator > 0.0 {
             let dropping = Dropping { seed: self.settings.seed, update: self.update };
             for (rows, targets) in group.iter().zip(&targets) {
-                let pass = Pass::training(self.settings.compute, Some(dropping));
+                let pass = Pass::training(self.settings.compute, Some(dropping))
+                    .with_neftune(self.settings.neftune);
                 let input = self.examples.input(rows, place)?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
