@@ -145,6 +145,16 @@ impl Labels {
 }
 
 impl Targets {
+    /// Rows from which nothing can be learned: their label is missing.
+    pub fn unsupervised(&self) -> usize {
+        match self {
+            Targets::Class(classes) => classes.iter().filter(|class| **class == IGNORED).count(),
+            Targets::Value(values) => values.iter().filter(|value| value.is_nan()).count(),
+            // No label is no class, which can be learned.
+            Targets::None | Targets::Multi { .. } => 0,
+        }
+    }
+
     /// Rows, or `None` where there are no targets.
     pub fn rows(&self) -> Option<usize> {
         match self {
