@@ -19,8 +19,8 @@ use ftrun::nn::product::bf16::{self, Factor, Panels, Rows};
 use ftrun::nn::product::{Matrix, Onto, product};
 use ftrun::nn::tape::Gradient;
 use ftrun::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Precision, Tape, TokenPlace,
-    Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Offsets, Precision, Tape,
+    TokenPlace, Weight,
 };
 
 #[global_allocator]
@@ -257,18 +257,17 @@ fn layers(bench: &mut Bench, name: &str, precision: Precision) {
     let batch = Batch::sentences();
     let tokens = batch.tokens();
     let x = tensor(&[tokens, HIDDEN]);
-    let (square, bias) = (weight(&[HIDDEN, HIDDEN]), weight(&[HIDDEN]));
+    let layer = |to: usize, from: usize| Linear::new(&weight(&[to, from]), Some(&weight(&[to])));
+    let square = layer(HIDDEN, HIDDEN);
     // Forward, and twice as much backward.
     let flop = |columns: usize| Work::Flop(precision, 6.0 * (tokens * HIDDEN * columns) as f64);
     bench.op(&format!("linear {name} 384 to 384"), precision, flop(HIDDEN), &[&x], |tape| {
-        linear::linear(tape, &x, &square, Some(&bias)).expect("linear")
+        linear::linear(tape, &x, &square).expect("linear")
     });
-    let (up, up_bias) = (weight(&[INNER, HIDDEN]), weight(&[INNER]));
-    let (down, down_bias) = (weight(&[HIDDEN, INNER]), weight(&[HIDDEN]));
+    let (up, down) = (layer(INNER, HIDDEN), layer(HIDDEN, INNER));
     let case = format!("feed-forward {name} 384 to 1536, gelu");
     bench.op(&case, precision, flop(2 * INNER), &[&x], |tape| {
-        let (up, down) = ((&up, &up_bias), (&down, &down_bias));
-        feed_forward::feed_forward(tape, &x, up, Activation::Gelu, down).expect("feed-forward")
+        feed_forward::feed_forward(tape, &x, &up, Activation::Gelu, &down).expect("feed-forward")
     });
 }
 

@@ -208,7 +208,9 @@ fn head_of(folder: &Path) -> Result<String, Refusal> {
         .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
         .map_err(|error| message(format!("{}: {}", path.display(), error.to_lowercase())))?;
     let problem = config.get("problem_type").and_then(Json::as_str);
-    let found = crate::task::tasks().iter().find(|task| Some(task.problem_type()) == problem);
+    let found = crate::task::tasks()
+        .iter()
+        .find(|task| problem.is_some() && task.problem_type() == problem);
     let outputs = config.get("id2label").and_then(Json::as_object).map(|labels| labels.len());
     match (found, outputs) {
         (Some(task), _) => Ok(task.name().to_string()),

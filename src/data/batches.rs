@@ -51,9 +51,11 @@ pub struct Batch {
     /// The ids of all rows, one row behind the other.
     pub input_ids: Vec<u32>,
     pub token_type_ids: Vec<u32>,
-    /// Row k of the batch holds the tokens `offsets[k]..offsets[k + 1]`; positions count from 0
+    /// Sequence k of the batch holds the tokens `offsets[k]..offsets[k + 1]`; positions count from 0
     /// within each.
     pub offsets: Vec<usize>,
+    /// Row k has the sequences `sequences[k]..sequences[k + 1]`; none means one each.
+    pub sequences: Option<Vec<usize>>,
     /// The number of each row in the tokens.
     pub rows: Vec<usize>,
     pub targets: Targets,
@@ -68,13 +70,20 @@ impl Batch {
         let mut token_type_ids = Vec::with_capacity(total);
         let mut offsets = Vec::with_capacity(rows.len() + 1);
         offsets.push(0);
+        let mut sequences = vec![0];
         for row in &rows {
+            let mut end = input_ids.len();
             input_ids.extend_from_slice(tokens.input_ids(*row));
             token_type_ids.extend_from_slice(tokens.token_type_ids(*row));
-            offsets.push(input_ids.len());
+            offsets.extend(tokens.sequence_lengths(*row).map(|length| {
+                end += length;
+                end
+            }));
+            sequences.push(offsets.len() - 1);
         }
+        let sequences = tokens.has_several_sequences().then_some(sequences);
         let targets = tokens.targets.take(&rows);
-        Batch { input_ids, token_type_ids, offsets, rows, targets }
+        Batch { input_ids, token_type_ids, offsets, sequences, rows, targets }
     }
 }
 

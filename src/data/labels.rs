@@ -20,6 +20,8 @@ pub enum Labels {
     Classes { names: Vec<String>, declared: bool },
     /// Any number of classes a row.
     Multi { names: Vec<String>, declared: bool },
+    /// One class a word; they are in the column `tags`.
+    Tags { names: Vec<String>, declared: bool },
 }
 
 /// The labels of some rows, as the engine reads them.
@@ -33,6 +35,12 @@ pub enum Targets {
     Value(Vec<f32>),
     /// Rows × classes, row-major, 0 or 1.
     Multi { classes: usize, values: Vec<f32> },
+    /// A class for each of a row's units, -100 where none is supervised. Row r has the units
+    /// `starts[r]..starts[r + 1]`: its tokens, or those of them that are masked.
+    Each { starts: Vec<usize>, classes: Vec<i64> },
+    /// The first and the last token of a row's answer, counted within the row; -100 where it is not
+    /// supervised.
+    Spans(Vec<[i64; 2]>),
 }
 
 /// The class of a row without a label: the losses skip it.
@@ -42,7 +50,9 @@ impl Labels {
     /// The names of the classes, in order; none for values.
     pub fn names(&self) -> &[String] {
         match self {
-            Labels::Classes { names, .. } | Labels::Multi { names, .. } => names,
+            Labels::Classes { names, .. }
+            | Labels::Multi { names, .. }
+            | Labels::Tags { names, .. } => names,
             Labels::Unknown | Labels::Values => &[],
         }
     }
@@ -101,7 +111,7 @@ impl Labels {
     pub fn targets(&self, column: Option<&ColumnData>) -> Result<Targets, (usize, DataError)> {
         let Some(column) = column else { return Ok(Targets::None) };
         match self {
-            Labels::Unknown => Ok(Targets::None),
+            Labels::Unknown | Labels::Tags { .. } => Ok(Targets::None),
             Labels::Values => Ok(Targets::Value(match column {
                 ColumnData::Float(values) => values
                     .iter()
@@ -150,6 +160,16 @@ impl Targets {
         match self {
             Targets::Class(classes) => classes.iter().filter(|class| **class == IGNORED).count(),
             Targets::Value(values) => values.iter().filter(|value| value.is_nan()).count(),
+            Targets::Each { starts, classes } => {
+                let none = |units: &[usize]| match units {
+                    [start, end] => classes
+                        .get(*start..*end)
+                        .is_none_or(|classes| classes.iter().all(|class| *class == IGNORED)),
+                    _ => true,
+                };
+                starts.windows(2).filter(|units| none(units)).count()
+            }
+            Targets::Spans(spans) => spans.iter().filter(|span| span.contains(&IGNORED)).count(),
             // No label is no class, which can be learned.
             Targets::None | Targets::Multi { .. } => 0,
         }
@@ -162,6 +182,8 @@ impl Targets {
             Targets::Class(classes) => Some(classes.len()),
             Targets::Value(values) => Some(values.len()),
             Targets::Multi { classes, values } => Some(values.len() / (*classes).max(1)),
+            Targets::Each { starts, .. } => Some(starts.len().saturating_sub(1)),
+            Targets::Spans(spans) => Some(spans.len()),
         }
     }
 
@@ -184,6 +206,20 @@ impl Targets {
                     .copied()
                     .collect(),
             },
+            Targets::Each { starts, classes } => {
+                let mut taken = (vec![0], Vec::new());
+                for row in rows {
+                    let (Some(start), Some(end)) = (starts.get(*row), starts.get(row + 1)) else {
+                        continue;
+                    };
+                    taken.1.extend_from_slice(classes.get(*start..*end).unwrap_or_default());
+                    taken.0.push(taken.1.len());
+                }
+                Targets::Each { starts: taken.0, classes: taken.1 }
+            }
+            Targets::Spans(all) => {
+                Targets::Spans(rows.iter().filter_map(|row| all.get(*row).copied()).collect())
+            }
         }
     }
 
@@ -215,9 +251,7 @@ impl Targets {
                     })
                     .collect())
             }
-            Targets::None | Targets::Multi { .. } => {
-                Err(DataError::new(Fault::Label, "the rows carry no values to regress on"))
-            }
+            _ => Err(DataError::new(Fault::Label, "the rows carry no values to regress on")),
         }
     }
 }

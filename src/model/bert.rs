@@ -4,10 +4,11 @@
 
 use candle_core::Tensor;
 
+use super::heads::{PerToken, Vocabulary};
 use super::pass::{Drop, Pass, Places};
 use super::{
-    Architecture, Backbone, Compute, Config, Declaration, Init, Input, Kind, Memory, ModelError,
-    Read, Result, SequenceHead, TextInput,
+    Architecture, Backbone, Compute, Config, Declaration, HeadKind, Init, Input, Kind, Memory,
+    ModelError, OutputHead, Read, Result, TextInput,
 };
 use crate::nn::{Activation, AttentionMask, Offsets, Parameters, Precision, Weight};
 
@@ -37,6 +38,7 @@ impl Architecture for Family {
             "position_embedding_type",
             "is_decoder",
             "add_cross_attention",
+            "tie_word_embeddings",
         ]
     }
 
@@ -61,6 +63,8 @@ struct Bert {
     classifier_dropout: f64,
     initializer_range: f64,
     layer_norm_eps: f64,
+    /// Whether masked tokens are scored with the table of embeddings.
+    tied: bool,
 }
 
 /// Places of dropout, part of every result: 0 for the embeddings, then three in each layer, then
@@ -115,9 +119,15 @@ impl Bert {
             classifier_dropout: config.dropout_or("classifier_dropout", hidden_dropout)?,
             initializer_range: config.number_or("initializer_range", 0.02, 0.0, 100.0)?,
             layer_norm_eps: config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?,
+            tied: config.flag("tie_word_embeddings")?.unwrap_or(true),
         };
         bert.check_size()?;
         Ok(bert)
+    }
+
+    /// The place of the head's dropout.
+    fn head_site(&self) -> u32 {
+        SITES_PER_LAYER * self.layers as u32 + 1
     }
 
     /// A config that asks for more than a machine can hold is damaged.
@@ -270,8 +280,58 @@ impl Backbone for Bert {
         Some(4 * (tokens * (kept + backward)) as u64)
     }
 
-    fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>> {
-        Some(Box::new(Classifier { bert: self.clone(), outputs }))
+    fn head(&self, kind: HeadKind, outputs: usize) -> Option<Box<dyn OutputHead>> {
+        let per_token = |class, module, output_names, dropout| PerToken {
+            class,
+            module,
+            output_names,
+            outputs,
+            hidden: self.hidden,
+            dropout,
+            site: self.head_site(),
+            deviation: self.initializer_range,
+            depth: self.layers + 1,
+        };
+        let pooled = |class| Classifier { bert: self.clone(), class, outputs };
+        Some(match kind {
+            HeadKind::Sequence => Box::new(pooled("BertForSequenceClassification")),
+            HeadKind::Choice => Box::new(pooled("BertForMultipleChoice")),
+            HeadKind::Token => Box::new(per_token(
+                "BertForTokenClassification",
+                "classifier",
+                CLASSIFIER,
+                self.classifier_dropout,
+            )),
+            HeadKind::Span => Box::new(per_token(
+                "BertForQuestionAnswering",
+                "qa_outputs",
+                &["qa_outputs.weight", "qa_outputs.bias"],
+                0.0,
+            )),
+            HeadKind::MaskedToken => Box::new(Vocabulary {
+                class: "BertForMaskedLM",
+                transform: "cls.predictions.transform.dense",
+                activation: self.activation,
+                norm: "cls.predictions.transform.LayerNorm",
+                eps: self.layer_norm_eps,
+                weight: match self.tied {
+                    true => "bert.embeddings.word_embeddings.weight",
+                    false => "cls.predictions.decoder.weight",
+                },
+                tied: self.tied,
+                bias: "cls.predictions.bias",
+                copies: match self.tied {
+                    true => &["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"],
+                    false => &["cls.predictions.decoder.bias"],
+                },
+                hidden: self.hidden,
+                width: self.hidden,
+                vocabulary: self.vocabulary,
+                deviation: self.initializer_range,
+                depth: self.layers + 1,
+            }),
+            HeadKind::Embedding(_) => return None,
+        })
     }
 }
 
@@ -321,55 +381,64 @@ impl Bert {
         pass: &Pass,
     ) -> Result<Tensor> {
         let module = |rest: &str| format!("bert.encoder.layer.{layer}.{rest}");
-        let linear = |rest: &str, x: &Tensor| dense(parameters, &module(rest), x, pass);
+        let own = |rest: &str| parameters.linear(&module(rest));
         let site = SITES_PER_LAYER * layer as u32;
-        let own = |rest: &str| weight_and_bias(parameters, &module(rest));
-        let (wq, wk, wv) = (
-            own("attention.self.query")?,
-            own("attention.self.key")?,
-            own("attention.self.value")?,
-        );
-        let [wq, wk, wv] = [&wq, &wk, &wv].map(|(weight, bias)| (weight, Some(bias)));
-        let (queries_from, places, [query, key, value]) = match read {
-            Read::All => {
-                let projected = pass.linears(hidden_states, [wq, wk, wv])?;
-                (hidden_states.clone(), Places::All(text), projected)
-            }
-            Read::First => {
-                let first = pass.take_rows(hidden_states, &text.offsets.starts())?;
-                let query = pass.linear(&first, wq.0, wq.1)?;
-                let [key, value] = pass.linears(hidden_states, [wk, wv])?;
-                (first, Places::First(text), [query, key, value])
-            }
+        let [wq, wk, wv] = [
+            &own("attention.self.query")?,
+            &own("attention.self.key")?,
+            &own("attention.self.value")?,
+        ];
+        let all = Places::All(text);
+        let (queries_from, places, query_offsets) = match read {
+            Read::All | Read::Selected => (hidden_states.clone(), all, text.offsets.clone()),
+            Read::First => (
+                pass.take_rows(hidden_states, &text.offsets.starts())?,
+                Places::First(text),
+                Offsets::ones(text.offsets.sequences()),
+            ),
         };
-        let query_offsets = match read {
-            Read::All => text.offsets.clone(),
-            Read::First => Offsets::ones(text.offsets.sequences()),
+        let (keys_from, key_offsets) = match &text.attended {
+            None => (hidden_states.clone(), &text.offsets),
+            Some(seen) => (pass.take_rows(hidden_states, &seen.tokens)?, &seen.offsets),
+        };
+        let [query, key, value] = match (read, &text.attended) {
+            (Read::All | Read::Selected, None) => pass.linears(hidden_states, [wq, wk, wv], all)?,
+            _ => {
+                let query = pass.linear(&queries_from, wq, places)?;
+                let [key, value] = pass.linears(&keys_from, [wk, wv], all)?;
+                [query, key, value]
+            }
         };
         let attended = pass.attention(
             [&query, &key, &value],
             self.heads,
-            [&query_offsets, &text.offsets],
+            [&query_offsets, key_offsets],
             AttentionMask::Full,
             &Drop { p: self.attention_dropout, site: site + ATTENTION_SITE, places },
         )?;
+        let (attended, queries_from, places) = match read {
+            Read::Selected => {
+                let tokens = &text.selected()?.tokens;
+                let take = |x: &Tensor| pass.take_rows(x, tokens);
+                (take(&attended)?, take(&queries_from)?, Places::Selected(text))
+            }
+            Read::All | Read::First => (attended, queries_from, places),
+        };
         let add_norm = |x: &Tensor, residual: &Tensor, site: u32, rest: &str| {
             let dropping = Drop { p: self.hidden_dropout, site, places };
             let (weight, bias) = weight_and_bias(parameters, &module(rest))?;
             let norm = (&weight, &bias);
             pass.dropout_add_layer_norm(x, residual, &dropping, norm, self.layer_norm_eps)
         };
-        let attended = linear("attention.output.dense", &attended)?;
+        let attended = pass.linear(&attended, &own("attention.output.dense")?, places)?;
         let attended = add_norm(
             &attended,
             &queries_from,
             site + ATTENTION_OUTPUT_SITE,
             "attention.output.LayerNorm",
         )?;
-        let up = weight_and_bias(parameters, &module("intermediate.dense"))?;
-        let down = weight_and_bias(parameters, &module("output.dense"))?;
-        let output =
-            pass.feed_forward(&attended, (&up.0, &up.1), self.activation, (&down.0, &down.1))?;
+        let (up, down) = (own("intermediate.dense")?, own("output.dense")?);
+        let output = pass.feed_forward(&attended, &up, self.activation, &down, places)?;
         add_norm(&output, &attended, site + OUTPUT_SITE, "output.LayerNorm")
     }
 }
@@ -380,21 +449,18 @@ fn weight_and_bias(parameters: &Parameters, module: &str) -> Result<(Weight, Wei
     Ok((weight, parameters.get(&format!("{module}.bias"))?))
 }
 
-/// `x` Wᵀ + b
-fn dense(parameters: &Parameters, module: &str, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-    let (weight, bias) = weight_and_bias(parameters, module)?;
-    pass.linear(x, &weight, Some(&bias))
-}
-
 /// Pooler (dense, tanh) on the first token, dropout, linear.
 struct Classifier {
     bert: Bert,
+    class: &'static str,
     outputs: usize,
 }
 
-impl SequenceHead for Classifier {
+const CLASSIFIER: &[&str] = &["classifier.weight", "classifier.bias"];
+
+impl OutputHead for Classifier {
     fn class(&self) -> &'static str {
-        "BertForSequenceClassification"
+        self.class
     }
 
     fn declarations(&self) -> Vec<Declaration> {
@@ -406,7 +472,7 @@ impl SequenceHead for Classifier {
     }
 
     fn output_names(&self) -> &'static [&'static str] {
-        &["classifier.weight", "classifier.bias"]
+        CLASSIFIER
     }
 
     fn read(&self) -> Read {
@@ -421,11 +487,12 @@ impl SequenceHead for Classifier {
         pass: &Pass,
     ) -> Result<Tensor> {
         let Input::Text(text) = input;
-        let pooled = dense(parameters, "bert.pooler.dense", hidden_states, pass)?;
+        let places = Places::First(text);
+        let pooled = parameters.linear("bert.pooler.dense")?;
+        let pooled = pass.linear(hidden_states, &pooled, places)?;
         let pooled = pass.activation(&pooled, Activation::Tanh)?;
-        let site = SITES_PER_LAYER * self.bert.layers as u32 + 1;
         let p = self.bert.classifier_dropout;
-        let pooled = pass.dropout(&pooled, &Drop { p, site, places: Places::First(text) })?;
-        dense(parameters, "classifier", &pooled, pass)
+        let pooled = pass.dropout(&pooled, &Drop { p, site: self.bert.head_site(), places })?;
+        pass.linear(&pooled, &parameters.linear("classifier")?, places)
     }
 }

@@ -45,7 +45,7 @@ mod tests {
         for builtin in BUILTINS {
             let config = Config::parse(builtin.config).unwrap();
             let backbone = architecture(&config).unwrap().build(&config).unwrap();
-            assert!(backbone.sequence_head(6).is_some());
+            assert!(backbone.head(crate::model::HeadKind::Sequence, 6).is_some());
             assert!(!builtin.tokenizer.is_empty() && !builtin.tokenizer_config.is_empty());
         }
     }

@@ -8,19 +8,22 @@ pub mod builtin;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+mod heads;
 pub mod init;
 pub mod input;
 pub mod pass;
+mod pooling;
 pub mod value;
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::nn::Parameters;
 
 pub use checkpoint::LoadReport;
 pub use config::{Config, LabelNames};
 pub use error::{ModelError, Result};
-pub use input::{Input, TextInput};
+pub use input::{Attended, Input, Per, Selected, TextInput};
 pub use pass::{Compute, Dropping, Memory, Pass, Path};
 pub use value::{Head, HeadChoice, Model};
 
@@ -77,6 +80,59 @@ pub enum Read {
     All,
     /// The first token of every sequence: `[sequences, hidden]`.
     First,
+    /// The tokens that the input selects: `[selected, hidden]`.
+    Selected,
+}
+
+/// What a head computes scores of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadKind {
+    /// A whole sequence: classes, labels or values.
+    Sequence,
+    /// Every token: tags.
+    Token,
+    /// Every token, as the first and as the last of an answer.
+    Span,
+    /// A sequence among those of its row: one score each.
+    Choice,
+    /// Selected tokens: a score for each token of the vocabulary.
+    MaskedToken,
+    /// A sequence as a vector. Has no parameters, and is there for every family.
+    Embedding(Pooling),
+}
+
+impl HeadKind {
+    /// What one row of its logits is about.
+    pub fn per(self) -> Per {
+        match self {
+            HeadKind::Sequence | HeadKind::Choice | HeadKind::Embedding(_) => Per::Sequence,
+            HeadKind::Token | HeadKind::Span => Per::Token,
+            HeadKind::MaskedToken => Per::Selected,
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            HeadKind::Sequence => "scores whole sequences",
+            HeadKind::Token => "scores every token",
+            HeadKind::Span => "finds answers",
+            HeadKind::Choice => "chooses among sequences",
+            HeadKind::MaskedToken => "guesses masked tokens",
+            HeadKind::Embedding(_) => "embeds sequences",
+        }
+    }
+}
+
+/// How the hidden states of a sequence become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Their mean. Source: Reimers, Gurevych, "Sentence-BERT" (2019), section 3.
+    #[default]
+    Mean,
+    /// The first token's.
+    Cls,
 }
 
 /// A family of models. Source and names: the family's file.
@@ -123,19 +179,29 @@ pub trait Backbone: Send + Sync {
     fn pass_bytes(&self, _tokens: usize, _compute: &Compute) -> Option<u64> {
         None
     }
-    /// The head that scores whole sequences with `outputs` numbers, if the family has one.
-    fn sequence_head(&self, outputs: usize) -> Option<Box<dyn SequenceHead>>;
+    /// The head of this kind with `outputs` numbers for each thing that it scores, if the family has
+    /// one. Families leave embeddings to [`head`].
+    fn head(&self, kind: HeadKind, outputs: usize) -> Option<Box<dyn OutputHead>>;
 }
 
-/// A family's way from hidden states to the scores of a whole sequence.
-pub trait SequenceHead: Send + Sync {
+/// A family's way from hidden states to scores.
+pub trait OutputHead: Send + Sync {
     /// The class that transformers gives such a model.
     fn class(&self) -> &'static str;
     fn declarations(&self) -> Vec<Declaration>;
+    /// Ends of names that checkpoints store and nobody needs, as [`Backbone::buffers`].
+    fn buffers(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// The backbone's tables of embeddings that the head reads as a whole.
+    fn whole_tables(&self) -> Vec<&str> {
+        Vec::new()
+    }
     /// Names of the parameters whose shape depends on the labels; a new head draws these anew.
     fn output_names(&self) -> &'static [&'static str];
     fn read(&self) -> Read;
-    /// `hidden_states`: f32 `[sequences, hidden]`. Returns logits f32 `[sequences, outputs]`.
+    /// `hidden_states`: f32 `[rows read, hidden]`. Returns logits f32 `[units, outputs]`; what a unit
+    /// is says [`HeadKind::per`].
     fn forward(
         &self,
         parameters: &Parameters,
@@ -143,6 +209,26 @@ pub trait SequenceHead: Send + Sync {
         input: &Input,
         pass: &Pass,
     ) -> Result<Tensor>;
+}
+
+/// The head of this kind on a backbone; fails if its family has none.
+pub fn head(
+    backbone: &dyn Backbone,
+    config: &Config,
+    kind: HeadKind,
+    outputs: usize,
+) -> Result<Box<dyn OutputHead>> {
+    if let HeadKind::Embedding(pooling) = kind {
+        return Ok(Box::new(pooling::Pooled(pooling)));
+    }
+    match backbone.head(kind, outputs) {
+        Some(head) => Ok(head),
+        None => Err(ModelError::new(format!(
+            "the architecture `{}` has no head that {}",
+            config.model_type()?,
+            kind.describe()
+        ))),
+    }
 }
 
 /// The table of families.

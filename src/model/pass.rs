@@ -7,13 +7,13 @@ use candle_core::Tensor;
 
 use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
-use crate::nn::ops::linear::Layer;
 use crate::nn::ops::{
-    activation, attention, dropout, embedding, feed_forward, layer_norm, linear, noise, take_rows,
+    activation, attention, dropout, embedding, feed_forward, layer_norm, linear, mean_rows, noise,
+    take_rows,
 };
 use crate::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Offsets, Parameters, Precision, Tape,
-    TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Offsets, Parameters, Precision,
+    Tape, TokenPlace, Weight,
 };
 
 /// Which implementation of the operations is used.
@@ -68,6 +68,8 @@ pub enum Places<'a> {
     All(&'a TextInput),
     /// One row for the first token of each sequence.
     First(&'a TextInput),
+    /// One row for each token that the input selects.
+    Selected(&'a TextInput),
 }
 
 /// Dropout at one place of the network.
@@ -82,14 +84,15 @@ pub struct Drop<'a> {
 
 impl Places<'_> {
     fn list(&self) -> Arc<[TokenPlace]> {
+        let at = |text: &TextInput, tokens: &[u32]| {
+            tokens.iter().filter_map(|token| text.places.get(*token as usize).copied()).collect()
+        };
         match self {
             Places::All(text) => text.places.clone(),
-            Places::First(text) => text
-                .offsets
-                .starts()
-                .iter()
-                .filter_map(|start| text.places.get(*start as usize).copied())
-                .collect(),
+            Places::First(text) => at(text, &text.offsets.starts()),
+            Places::Selected(text) => {
+                at(text, text.selected.as_ref().map_or(&[], |selected| &selected.tokens))
+            }
         }
     }
 }
@@ -154,32 +157,37 @@ impl Pass {
         (p > 0.0).then(|| DropoutAt { p, seed, site, update, rows: places.list() })
     }
 
-    /// `x` f32 `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
-    pub fn linear(&self, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-        Ok(match self.compute.path {
-            Path::Fused => linear::linear(&self.tape, x, weight, bias)?,
-            Path::Reference => linear::reference(x, weight, bias.map(Weight::tensor))?,
-        })
+    /// `x` f32 `[rows, in]`; returns `[rows, out]`. `places`: of the rows of `x`, by which an adapter
+    /// on the layer drops its input.
+    pub fn linear(&self, x: &Tensor, layer: &Linear, places: Places) -> Result<Tensor> {
+        let [y] = self.linears(x, [layer], places)?;
+        Ok(y)
     }
 
     /// Several linear layers of one input.
-    pub fn linears<const N: usize>(&self, x: &Tensor, layers: [Layer; N]) -> Result<[Tensor; N]> {
+    pub fn linears<const N: usize>(
+        &self,
+        x: &Tensor,
+        layers: [&Linear; N],
+        _places: Places,
+    ) -> Result<[Tensor; N]> {
         if self.compute.path == Path::Fused {
             return Ok(linear::linears(&self.tape, x, layers)?);
         }
-        let outputs = layers.iter().map(|(weight, bias)| self.linear(x, weight, *bias));
-        let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
+        let outputs = layers.iter().map(|layer| linear::reference(x, layer));
+        let outputs: Vec<Tensor> = outputs.collect::<candle_core::Result<_>>()?;
         outputs.try_into().map_err(|_| super::ModelError::new("as many outputs as layers"))
     }
 
-    /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`; each a weight
-    /// and its bias.
+    /// Linear, activation, linear: `up` to `[rows, inner]`, `down` to `[rows, hidden]`. `places`: of
+    /// the rows, as in [`Self::linear`].
     pub fn feed_forward(
         &self,
         x: &Tensor,
-        up: (&Weight, &Weight),
+        up: &Linear,
         function: Activation,
-        down: (&Weight, &Weight),
+        down: &Linear,
+        _places: Places,
     ) -> Result<Tensor> {
         Ok(match self.compute.path {
             Path::Fused => feed_forward::feed_forward(&self.tape, x, up, function, down)?,
@@ -251,6 +259,14 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => take_rows::take_rows(&self.tape, x, rows)?,
             Path::Reference => take_rows::reference(x, rows)?,
+        })
+    }
+
+    /// The mean of the rows of each sequence: `[sequences, hidden]`.
+    pub fn mean_rows(&self, x: &Tensor, offsets: &Offsets) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => mean_rows::mean_rows(&self.tape, x, offsets)?,
+            Path::Reference => mean_rows::reference(x, offsets)?,
         })
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, LoadReport, StoredTensors};
 use super::{
-    Backbone, Config, Declaration, LabelNames, ModelError, Result, SequenceHead, architecture,
+    Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
 };
 use crate::base::{Digest, Hasher};
 use crate::data::{Tokenization, Tokenizer};
@@ -21,10 +21,18 @@ use crate::nn::ops::tensor::Slice;
 pub struct Head {
     /// The name of its task, as in the language.
     pub task: String,
+    pub kind: HeadKind,
     /// The number of outputs; `None` while only the data will tell.
     pub outputs: Option<usize>,
     /// What the outputs are called; empty where they have no names.
     pub labels: Vec<String>,
+}
+
+impl Head {
+    /// Whether the labels of the config are what the outputs stand for.
+    pub fn labels_are_outputs(&self) -> bool {
+        matches!(self.kind, HeadKind::Sequence | HeadKind::Token)
+    }
 }
 
 /// A model, whole or with tensors that the first `train` draws.
@@ -46,9 +54,10 @@ pub struct Model {
 pub struct HeadChoice {
     /// The task's name.
     pub task: String,
+    pub kind: HeadKind,
     /// Draw it anew even if the checkpoint has one.
     pub new: bool,
-    /// The number of outputs where the task fixes it: 1 for values.
+    /// The number of outputs where the data have no say in it: 1 for values.
     pub outputs: Option<usize>,
 }
 
@@ -93,10 +102,12 @@ impl Model {
         let mut report = LoadReport::default();
         let mut undrawn = Vec::new();
         let mut head = None;
+        let mut buffers = backbone.buffers().to_vec();
         let mut declared = backbone.declarations();
         let backbone_count = declared.len();
         if let Some(choice) = choice {
-            let module = sequence_head(backbone.as_ref(), &config, choice.outputs.unwrap_or(1))?;
+            let of = |outputs| super::head(backbone.as_ref(), &config, choice.kind, outputs);
+            let module = of(choice.outputs.unwrap_or(1))?;
             if choice.new {
                 for name in module.output_names() {
                     stored.remove(*name);
@@ -115,12 +126,14 @@ impl Model {
                 _ => Vec::new(),
             };
             let fixed = choice.outputs.filter(|_| outputs.is_none());
-            let module = sequence_head(backbone.as_ref(), &config, outputs.or(fixed).unwrap_or(1))?;
+            let outputs = outputs.or(fixed);
+            let module = of(outputs.unwrap_or(1))?;
             declared.extend(module.declarations());
-            head = Some(Head { task: choice.task.clone(), outputs: outputs.or(fixed), labels });
+            buffers.extend(module.buffers());
+            let task = choice.task.clone();
+            head = Some(Head { task, kind: choice.kind, outputs, labels });
         }
-        let assigned =
-            checkpoint::assign(&declared, stored, backbone.prefix(), backbone.buffers())?;
+        let assigned = checkpoint::assign(&declared, stored, backbone.prefix(), &buffers)?;
         report.missing = assigned.missing;
         report.unexpected = assigned.unexpected;
         if !from_scratch {
@@ -157,8 +170,8 @@ impl Model {
         let mut declared = backbone.declarations();
         if let Some(head) = &self.head {
             let outputs = head.outputs.ok_or_else(|| self.undrawn_error())?;
-            declared
-                .extend(sequence_head(backbone.as_ref(), &self.config, outputs)?.declarations());
+            let module = super::head(backbone.as_ref(), &self.config, head.kind, outputs)?;
+            declared.extend(module.declarations());
         }
         Ok(declared)
     }
@@ -301,20 +314,6 @@ struct Header {
     tokenizer: Option<String>,
     tokenization: Option<Tokenization>,
     order: Vec<String>,
-}
-
-fn sequence_head(
-    backbone: &dyn Backbone,
-    config: &Config,
-    outputs: usize,
-) -> Result<Box<dyn SequenceHead>> {
-    match backbone.sequence_head(outputs) {
-        Some(head) => Ok(head),
-        None => Err(ModelError::new(format!(
-            "the architecture `{}` has no head that scores whole sequences",
-            config.model_type()?
-        ))),
-    }
 }
 
 pub(super) fn of_data(error: crate::data::DataError) -> ModelError {

@@ -13,6 +13,7 @@
 //! Reductions have a fixed order: results do not depend on the number of threads.
 //! Architectures are in `model`, heads and the choice of a loss in `task`, optimizers in `train`.
 
+mod layer;
 pub mod ops;
 mod parallel;
 pub mod product;
@@ -23,6 +24,7 @@ pub mod tape;
 mod vector;
 mod weight;
 
+pub use layer::Linear;
 pub use ops::activation::Activation;
 pub use ops::attention::{AttentionMask, AttentionSpec};
 pub use ops::dropout::{DropoutAt, TokenPlace};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, bail};
 
-use super::{Weight, ops};
+use super::{Linear, Weight, ops};
 use crate::base::suggest;
 
 /// One named parameter. Values and gradient are in `weight`.
@@ -49,6 +49,13 @@ impl Parameters {
     /// The weight of a name. Fails with the nearest name if there is none.
     pub fn get(&self, name: &str) -> Result<Weight> {
         Ok(self.list[self.place(name)?].weight.clone())
+    }
+
+    /// The layer of a module: its weight, and its bias where it has one. Fails without a weight.
+    pub fn linear(&self, module: &str) -> Result<Linear> {
+        let weight = self.get(&format!("{module}.weight"))?;
+        let bias = self.places.get(&format!("{module}.bias"));
+        Ok(Linear { weight, bias: bias.map(|&place| self.list[place].weight.clone()) })
     }
 
     pub fn contains(&self, name: &str) -> bool {

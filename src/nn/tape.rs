@@ -238,19 +238,20 @@ impl Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Activation;
     use crate::nn::ops::activation::activation;
     use crate::nn::ops::check::tensor;
     use crate::nn::ops::linear::linear;
+    use crate::nn::{Activation, Linear};
 
     fn weight(tag: u64) -> Weight {
         Weight::new(&tensor(&[6, 6], tag), true).unwrap()
     }
 
     fn flow(tape: &Tape, x: &Tensor, weights: &[Weight; 2]) -> Result<Tensor> {
-        let y = linear(tape, x, &weights[0], None)?;
+        let [first, second] = [0, 1].map(|place| Linear::new(&weights[place], None));
+        let y = linear(tape, x, &first)?;
         let y = activation(tape, &y, Activation::Gelu)?;
-        linear(tape, &y, &weights[1], None)
+        linear(tape, &y, &second)
     }
 
     /// Computing again on the way back changes no bit.

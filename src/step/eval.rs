@@ -13,7 +13,7 @@ use crate::data::{Labels, Targets, Tokens};
 use crate::model::Model;
 use crate::params;
 use crate::schema::{Port, PortType};
-use crate::task::{self, Outputs, assemble};
+use crate::task::{self, Logits, Outputs, assemble};
 use crate::train::TokenExamples;
 use crate::train::evaluate;
 
@@ -173,7 +173,7 @@ pub(super) fn predict_tokens(
     cx.control.event(Event::Phase { name: "predicting", total: Some(total) });
     let control = &mut cx.control;
     let mut stop = None;
-    let logits = evaluate::logits(
+    let outcome = evaluate::score(
         &assembled.network,
         &assembled.parameters,
         &examples,
@@ -190,43 +190,43 @@ pub(super) fn predict_tokens(
             stop.is_none()
         },
     )?;
-    let Some(logits) = logits else {
+    let Some(outcome) = outcome else {
         return Err(stop.map_or_else(|| StepError::internal("stopped unasked"), StepError::stopped));
     };
-    let outcome = evaluate::with_targets(&assembled.network, logits, &examples);
-    if let Some(row) = outcome
-        .logits
-        .chunks(assembled.network.outputs().max(1))
-        .position(|row| row.iter().any(|logit| !logit.is_finite()))
+    let outputs = assembled.network.outputs();
+    let logits = Logits { values: &outcome.logits, outputs, starts: &outcome.starts };
+    if let Some(row) =
+        (0..logits.rows()).find(|row| logits.row(*row).iter().any(|logit| !logit.is_finite()))
     {
         let id = tokens.ids.get(row).cloned().unwrap_or_default();
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
             .help("the model's tensors hold values that are not numbers"));
     }
     let losses: &[task::RowLoss] = if labels.is_some() { &outcome.losses } else { &[] };
+    let names = model.head.as_ref().map_or(&[][..], |head| &head.labels);
     let made = Predictions::new(&Made {
         head: task.name(),
-        labels: &model_labels(model, task.outputs(), assembled.network.outputs()),
+        labels: &output_labels(names, task.outputs(), outputs),
         ids: tokens.ids.clone(),
         targets: &targets,
-        logits: &outcome.logits,
+        logits,
         losses,
     })?;
     let loss = (!losses.is_empty()).then(|| outcome.mean_loss()).filter(|loss| !loss.is_nan());
     Ok((made, loss))
 }
 
-/// The labels of a model's outputs; `LABEL_0`, … where they have no names.
-pub(super) fn model_labels(model: &Model, kind: Outputs, outputs: usize) -> Labels {
-    let named = model.head.as_ref().map(|head| head.labels.clone()).unwrap_or_default();
-    let names = if named.is_empty() {
-        (0..outputs).map(|output| format!("LABEL_{output}")).collect()
-    } else {
-        named
+/// The labels of outputs with these names; `LABEL_0`, … where they have none.
+pub(super) fn output_labels(names: &[String], kind: Outputs, outputs: usize) -> Labels {
+    let names = match names.is_empty() {
+        true => (0..outputs).map(|output| format!("LABEL_{output}")).collect(),
+        false => names.to_vec(),
     };
     match kind {
-        Outputs::Values => Labels::Values,
         Outputs::Classes => Labels::Classes { names, declared: true },
         Outputs::Labels => Labels::Multi { names, declared: true },
+        Outputs::Tags => Labels::Tags { names, declared: true },
+        Outputs::Values | Outputs::Answers | Outputs::Tokens | Outputs::Vectors => Labels::Values,
+        Outputs::Choices => Labels::Unknown,
     }
 }

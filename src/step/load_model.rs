@@ -14,7 +14,8 @@ use crate::base::{Code, suggest};
 use crate::data::Tokenizer;
 use crate::model::builtin::{BUILTINS, Builtin, builtin};
 use crate::model::{
-    Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture, checkpoint,
+    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture,
+    checkpoint,
 };
 use crate::schema::{Bound, Map, Or, Pick, Port, PortType, Scalar, Secret};
 use crate::task::{Heads, Outputs};
@@ -196,13 +197,14 @@ fn embedded_tokenizer(builtin: &Builtin) -> Result<Tokenizer, crate::data::DataE
 }
 
 impl LoadModel {
-    fn choice(&self) -> Option<HeadChoice> {
+    fn choice(&self, backbone: &dyn Backbone) -> Option<HeadChoice> {
         let request = self.head.as_ref()?.build()?;
         let task = request.task();
         Some(HeadChoice {
             task: task.name().to_string(),
+            kind: request.kind(),
             new: request.is_new(),
-            outputs: (task.outputs() == Outputs::Values).then_some(1),
+            outputs: task.fixed_outputs(backbone),
         })
     }
 
@@ -293,10 +295,11 @@ impl LoadModel {
         let backbone = architecture(config)?.build(config)?;
         let mut names: Vec<String> =
             backbone.declarations().into_iter().map(|declaration| declaration.name).collect();
-        let Some(choice) = self.choice() else { return Ok((LabelShape::Absent, false, names)) };
-        let head = backbone.sequence_head(1).ok_or_else(|| {
-            ModelError::new("this architecture has no head that scores whole sequences")
-        })?;
+        let Some(choice) = self.choice(backbone.as_ref()) else {
+            return Ok((LabelShape::Absent, false, names));
+        };
+        let outputs = choice.outputs.unwrap_or(1);
+        let head = model::head(backbone.as_ref(), config, choice.kind, outputs)?;
         names.extend(head.declarations().into_iter().map(|declaration| declaration.name));
         let stored = match found {
             Found::Folder(folder) => checkpoint::probe_shapes(folder)?,
@@ -317,7 +320,11 @@ impl LoadModel {
         let labels = match crate::task::task(&choice.task)?.outputs() {
             Outputs::Classes => LabelShape::Classes(known),
             Outputs::Labels => LabelShape::Multi(known),
+            Outputs::Tags => LabelShape::Tags(known),
             Outputs::Values => LabelShape::Values,
+            Outputs::Answers | Outputs::Choices | Outputs::Tokens | Outputs::Vectors => {
+                LabelShape::Absent
+            }
         };
         Ok((labels, false, names))
     }
@@ -415,7 +422,7 @@ impl Step for LoadModel {
         }
         let shape = ModelShape {
             architecture: config.model_type().unwrap_or_default().to_string(),
-            head: self.choice().map(|choice| choice.task),
+            head: self.choice(backbone.as_ref()).map(|choice| choice.task),
             labels,
             max_positions: backbone.max_length(),
             vocab_size: backbone.vocabulary(),
@@ -469,7 +476,9 @@ impl Step for LoadModel {
         let config = found.config().map_err(unreadable)?;
         let config =
             self.overridden(config).map_err(|(path, error)| unreadable(error).argument(path))?;
-        let choice = self.choice();
+        let backbone =
+            architecture(&config).and_then(|family| family.build(&config)).map_err(unreadable)?;
+        let choice = self.choice(backbone.as_ref());
         let tokenizer = match &self.tokenizer {
             Some(Or::Second(port)) => Some(cx.input(port)?),
             _ => self.other_tokenizer(cx.probe)?.map(Arc::new),

@@ -94,5 +94,5 @@ fn tokenization(model: &Model) -> Result<Tokenization, StepError> {
     /// Long enough for what most models were trained on where there is no limit.
     const LONGEST: usize = 512;
     let max_length = model.backbone()?.max_length().unwrap_or(LONGEST).min(LONGEST);
-    Ok(Tokenization { max_length, overflow: Overflow::Truncate })
+    Ok(Tokenization { max_length, overflow: Overflow::Truncate, separate: false })
 }

@@ -6,7 +6,7 @@ use super::shape::LabelShape;
 use super::value::Predictions;
 use crate::base::Code;
 use crate::data::{ColumnData, Labels, Table, Targets};
-use crate::task::{self, Outputs, RowLoss, Task};
+use crate::task::{self, Logits, Outputs, RowLoss, Task};
 use crate::train::metrics::{Classes, Kind, MultiLabel, Scored, Values};
 
 /// The logits of some rows and what is known of these rows.
@@ -18,8 +18,7 @@ pub struct Made<'a> {
     pub ids: Vec<String>,
     /// `Targets::None` where the truth is not known.
     pub targets: &'a Targets,
-    /// `[rows, outputs]`
-    pub logits: &'a [f32],
+    pub logits: Logits<'a>,
     /// Of every row, or empty.
     pub losses: &'a [RowLoss],
 }
@@ -27,17 +26,16 @@ pub struct Made<'a> {
 impl Predictions {
     pub fn new(made: &Made) -> Result<Self, StepError> {
         let task = task::task(made.head).map_err(|error| StepError::internal(error.to_string()))?;
-        let rows = made.ids.len();
-        let outputs = made.logits.len().checked_div(rows).unwrap_or(0);
-        let predicted = task.predict(made.logits, outputs);
+        let predicted = task.predict(&made.logits);
         let mut columns = vec![("id".to_string(), ColumnData::Text(some(made.ids.clone())))];
         if let Some(truth) = truth(made.targets, made.labels) {
             columns.push(("label".to_string(), truth));
         }
-        columns.push(("predicted".to_string(), answers(task, made, outputs, &predicted)));
-        columns.push(("logits".to_string(), by_row(made.logits, outputs)));
+        columns.push(("predicted".to_string(), answers(task, made, &predicted)));
+        columns.push(("logits".to_string(), by_row(&made.logits)));
         if !predicted.probabilities.is_empty() {
-            columns.push(("probabilities".to_string(), by_row(&predicted.probabilities, outputs)));
+            let probabilities = Logits { values: &predicted.probabilities, ..made.logits };
+            columns.push(("probabilities".to_string(), by_row(&probabilities)));
         }
         if !made.losses.is_empty() {
             // The mean over the row's supervised elements; none where nothing is supervised.
@@ -108,13 +106,17 @@ pub fn kind_of(head: &str) -> Option<Kind> {
         Outputs::Classes => Kind::Classes,
         Outputs::Labels => Kind::MultiLabel,
         Outputs::Values => Kind::Values,
+        Outputs::Choices => Kind::Classes,
+        Outputs::Tags | Outputs::Answers | Outputs::Tokens | Outputs::Vectors => return None,
     })
 }
 
 /// The names of the classes where the checker knows them.
 pub fn known_names(labels: &LabelShape) -> Option<&[String]> {
     match labels {
-        LabelShape::Classes(names) | LabelShape::Multi(names) => names.as_deref(),
+        LabelShape::Classes(names) | LabelShape::Multi(names) | LabelShape::Tags(names) => {
+            names.as_deref()
+        }
         _ => None,
     }
 }
@@ -127,8 +129,9 @@ fn wide(row: Vec<f32>) -> Vec<f64> {
     row.into_iter().map(f64::from).collect()
 }
 
-fn by_row(values: &[f32], outputs: usize) -> ColumnData {
-    ColumnData::Floats32(values.chunks(outputs.max(1)).map(|row| Some(row.to_vec())).collect())
+fn by_row(logits: &Logits) -> ColumnData {
+    let rows = (0..logits.rows()).map(|row| Some(logits.row(row).to_vec()));
+    ColumnData::Floats32(rows.collect())
 }
 
 /// The order of the classes is the model's from here on, whatever occurs in these rows.
@@ -166,21 +169,18 @@ fn truth(targets: &Targets, labels: &Labels) -> Option<ColumnData> {
             values.iter().map(|value| (!value.is_nan()).then_some(*value)).collect(),
         ),
         Targets::Multi { classes, values } => set_names(labels, values, *classes),
+        Targets::Each { .. } | Targets::Spans(_) => return None,
     })
 }
 
-fn answers(
-    task: &dyn Task,
-    made: &Made,
-    outputs: usize,
-    predicted: &task::Prediction,
-) -> ColumnData {
+fn answers(task: &dyn Task, made: &Made, predicted: &task::Prediction) -> ColumnData {
+    let outputs = made.logits.outputs;
     match task.outputs() {
-        Outputs::Classes => ColumnData::Text(
+        Outputs::Classes | Outputs::Choices => ColumnData::Text(
             predicted.classes.iter().map(|class| Some(name(made.labels, *class))).collect(),
         ),
         Outputs::Labels => set_names(made.labels, &predicted.probabilities, outputs),
-        Outputs::Values => ColumnData::Float32(made.logits.iter().copied().map(Some).collect()),
+        _ => ColumnData::Float32(made.logits.values.iter().copied().map(Some).collect()),
     }
 }
 
@@ -195,6 +195,7 @@ mod tests {
         logits: &'a [f32],
     ) -> Made<'a> {
         let ids = vec!["a".to_string(), "b".to_string()];
+        let logits = Logits { values: logits, outputs: logits.len() / 2, starts: &[0, 1, 2] };
         Made { head, labels, ids, targets, logits, losses: &[] }
     }
 

@@ -66,6 +66,8 @@ pub enum LabelShape {
     Values,
     /// Any number of classes a row.
     Multi(Option<Vec<String>>),
+    /// One class a word.
+    Tags(Option<Vec<String>>),
 }
 
 #[derive(Debug, Clone, PartialEq)]

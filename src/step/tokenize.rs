@@ -52,6 +52,7 @@ impl Tokenize {
                 TooLong::Drop => Overflow::Drop,
                 TooLong::Error => Overflow::Error,
             },
+            separate: false,
         }
     }
 

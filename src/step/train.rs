@@ -20,11 +20,12 @@ use super::value::{Value, port};
 use super::{Output, Step};
 use crate::base::Code;
 use crate::data::Tokens;
-use crate::model::Model;
+use crate::model::{Model, ModelError};
 use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Unit};
 use crate::task::assemble::{self, Assembled};
 use crate::task::labels::{ModelLabels, Reconciled, align};
-use crate::task::{LossOptions, Network, Outputs};
+use crate::task::{LossOptions, Network};
+use crate::train::evaluate::Scored;
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
 use crate::{params, variants};
@@ -278,9 +279,13 @@ impl Step for Train {
         };
         let validation_examples =
             validated.as_ref().map(|(tokens, targets)| TokenExamples::new(tokens, targets.clone()));
-        let set = validation_examples
-            .as_ref()
-            .map(|examples| ValidationSet { examples, labels: names.as_slice() });
+        let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
+        let read = |scored: &Scored| match &validated {
+            Some((tokens, _)) => finish.read(tokens, scored),
+            None => Err(ModelError::new("there are no rows to validate on")),
+        };
+        let set =
+            validation_examples.as_ref().map(|examples| ValidationSet { examples, read: &read });
         let compute = self.precision.start(cx, &self.memory)?;
         let settings = self.settings(loss, cx.quick.map(|quick| quick.updates), compute)?;
 
@@ -296,8 +301,11 @@ impl Step for Train {
                 return Err(StepError::stopped(stop.unwrap_or(Stop::Checkpoint)));
             }
         };
-        let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
-        finish.outputs(self, trained, validated)
+        finish.outputs(
+            self,
+            trained,
+            validated.as_ref().map(|(tokens, targets)| (*tokens, targets)),
+        )
     }
 
     fn identity(&self) -> Option<(&'static str, String)> {
@@ -341,19 +349,19 @@ impl Step for Train {
 
 /// What the outputs are called; none for values.
 fn output_names(network: &Network, labels: &Reconciled) -> Vec<String> {
-    match network.task().outputs() {
-        Outputs::Values => Vec::new(),
-        _ if labels.names.is_empty() => {
+    match network.task().outputs().named() {
+        false => Vec::new(),
+        true if labels.names.is_empty() => {
             (0..network.outputs()).map(|output| format!("LABEL_{output}")).collect()
         }
-        _ => labels.names.clone(),
+        true => labels.names.clone(),
     }
 }
 
 fn known_labels<'a>(network: &Network, labels: &'a Reconciled) -> ModelLabels<'a> {
-    match network.task().outputs() {
-        Outputs::Values => ModelLabels::New,
-        _ => ModelLabels::Named(&labels.names),
+    match network.task().outputs().named() {
+        false => ModelLabels::New,
+        true => ModelLabels::Named(&labels.names),
     }
 }
 

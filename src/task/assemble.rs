@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 
 use super::labels::{ModelLabels, Reconciled, align, reconcile};
-use super::{Network, Outputs, Task, task};
+use super::{Network, Task, task};
 use crate::data::Labels;
 use crate::model::{Head, Model, ModelError, Result, init};
 use crate::nn::Parameters;
@@ -24,18 +24,18 @@ pub struct Assembled {
 /// from `seed`. Fails where the labels do not fit the model's.
 pub fn for_training(model: &Model, labels: &Labels, seed: u64) -> Result<Assembled> {
     let (head, task) = head(model)?;
-    let wanted = task.output_count(labels)?;
+    let wanted = task.output_count(labels, model.backbone()?.as_ref())?;
     let outputs = head.outputs.unwrap_or(wanted);
-    let network = Network::new(&model.config, task, outputs)?;
+    let network = Network::new(&model.config, task, head.kind, outputs)?;
     let is_new = network
         .head()
         .output_names()
         .iter()
         .any(|name| model.undrawn.iter().any(|own| own == name));
     let known = known_labels(head, is_new);
-    let labels = match task.outputs() {
-        Outputs::Values => Reconciled::default(),
-        Outputs::Classes | Outputs::Labels => reconcile(known, labels, task.name())?,
+    let labels = match task.outputs().named() {
+        true => reconcile(known, labels, task.name())?,
+        false => Reconciled::default(),
     };
     if wanted != outputs {
         return Err(ModelError::new(format!(
@@ -54,12 +54,10 @@ pub fn for_evaluation(model: &Model, labels: Option<&Labels>) -> Result<Assemble
     model.complete()?;
     let (head, task) = head(model)?;
     let outputs = head.outputs.ok_or_else(|| ModelError::new("the model's head has no outputs"))?;
-    let network = Network::new(&model.config, task, outputs)?;
-    let labels = match (task.outputs(), labels) {
-        (Outputs::Classes | Outputs::Labels, Some(labels)) => {
-            align(known_labels(head, false), labels, task.name())?
-        }
-        _ => Reconciled::default(),
+    let network = Network::new(&model.config, task, head.kind, outputs)?;
+    let labels = match labels.filter(|_| task.outputs().named()) {
+        Some(labels) => align(known_labels(head, false), labels, task.name())?,
+        None => Reconciled::default(),
     };
     let (parameters, drawn) = parameters(model, &network, None)?;
     Ok(Assembled { network, parameters, labels, drawn })
@@ -134,6 +132,7 @@ pub fn trained(
         .collect::<Result<Vec<_>>>()?;
     let head = Head {
         task: network.task().name().to_string(),
+        kind: network.kind(),
         outputs: Some(network.outputs()),
         labels: labels.names.clone(),
     };

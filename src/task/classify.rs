@@ -2,9 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit};
+use super::{
+    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
+    softmax, sum_of_units, unit_loss,
+};
 use crate::data::{Labels, Targets};
-use crate::model::{ModelError, Pass, Path, Result};
+use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -23,6 +26,10 @@ impl HeadRequest for Request {
         &Classify
     }
 
+    fn kind(&self) -> HeadKind {
+        HeadKind::Sequence
+    }
+
     fn is_new(&self) -> bool {
         self.new
     }
@@ -33,26 +40,18 @@ impl Task for Classify {
         "sequence_classification"
     }
 
-    fn problem_type(&self) -> &'static str {
-        "single_label_classification"
+    fn problem_type(&self) -> Option<&'static str> {
+        Some("single_label_classification")
     }
 
     fn outputs(&self) -> Outputs {
         Outputs::Classes
     }
 
-    fn output_count(&self, labels: &Labels) -> Result<usize> {
+    fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {
         match labels {
-            Labels::Classes { names, .. } if names.len() >= 2 => Ok(names.len()),
-            Labels::Classes { names, .. } => Err(ModelError::new(format!(
-                "the data has {} class; a classifier needs two",
-                names.len()
-            ))),
-            Labels::Values => Err(misfit(self, &Targets::Value(Vec::new()))),
-            Labels::Multi { .. } => {
-                Err(misfit(self, &Targets::Multi { classes: 0, values: Vec::new() }))
-            }
-            Labels::Unknown => Err(misfit(self, &Targets::None)),
+            Labels::Classes { names, .. } => at_least_two(names.len()),
+            other => Err(misfit_labels(self, other)),
         }
     }
 
@@ -64,90 +63,85 @@ impl Task for Classify {
     }
 
     fn check_options(&self, options: &LossOptions, outputs: usize) -> Result<()> {
-        if let Some(weights) = &options.class_weights
-            && weights.len() != outputs
-        {
-            return Err(ModelError::new(format!(
-                "`class_weights` has {} weights for {outputs} classes",
-                weights.len()
-            )));
-        }
-        Ok(())
+        check_weights(options, outputs)
     }
 
     fn denominator(&self, targets: &Targets, options: &LossOptions) -> f64 {
         let Targets::Class(classes) = targets else { return 0.0 };
-        let weight = |class: &i64| -> f64 {
-            match (usize::try_from(*class), &options.class_weights) {
-                (Err(_), _) => 0.0,
-                (Ok(_), None) => 1.0,
-                (Ok(class), Some(weights)) => weights.get(class).map_or(0.0, |w| f64::from(*w)),
-            }
-        };
-        classes.iter().map(weight).sum()
+        sum_of_weights(classes, options)
     }
 
     fn loss(
         &self,
         logits: &Tensor,
+        _: &[usize],
         targets: &Targets,
         options: &LossOptions,
         denominator: f64,
         pass: &Pass,
     ) -> Result<Tensor> {
         let Targets::Class(classes) = targets else { return Err(misfit(self, targets)) };
-        let weights = options.class_weights.as_deref();
-        let smoothing = options.label_smoothing;
-        Ok(match pass.path() {
-            Path::Fused => {
-                loss::cross_entropy(pass.tape(), logits, classes, weights, smoothing, denominator)?
-            }
-            Path::Reference => {
-                loss::cross_entropy_reference(logits, classes, weights, smoothing, denominator)?
-            }
-        })
+        cross_entropy(logits, classes, options, denominator, pass)
     }
 
-    fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss> {
+    fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss> {
         let Targets::Class(classes) = targets else { return Vec::new() };
-        logits
-            .chunks_exact(outputs.max(1))
-            .zip(classes)
-            .map(|(row, class)| {
-                match usize::try_from(*class).ok().and_then(|class| row.get(class)) {
-                    Some(logit) => {
-                        RowLoss { sum: log_sum_exp(row) - f64::from(*logit), elements: 1 }
-                    }
-                    None => RowLoss { sum: 0.0, elements: 0 },
-                }
-            })
-            .collect()
+        let losses = logits.each().zip(classes).map(|(row, class)| unit_loss(row, *class));
+        losses.map(|loss| sum_of_units(std::iter::once(loss))).collect()
     }
 
-    fn predict(&self, logits: &[f32], outputs: usize) -> Prediction {
-        let mut probabilities = Vec::with_capacity(logits.len());
-        let mut classes = Vec::new();
-        for row in logits.chunks_exact(outputs.max(1)) {
-            let total = log_sum_exp(row);
-            probabilities.extend(row.iter().map(|logit| (f64::from(*logit) - total).exp() as f32));
-            classes.push(largest(row));
-        }
-        Prediction { probabilities, classes }
+    fn predict(&self, logits: &Logits) -> Prediction {
+        softmax(logits)
     }
 }
 
-/// The first of the largest.
-fn largest(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, logit) in row.iter().enumerate() {
-        if *logit > row[best] {
-            best = class;
-        }
+pub(super) fn at_least_two(classes: usize) -> Result<usize> {
+    if classes >= 2 {
+        return Ok(classes);
     }
-    best
+    Err(ModelError::new(format!("the data has {classes} class; a classifier needs two")))
 }
 
-fn log_sum_exp(row: &[f32]) -> f64 {
-    let top = row.iter().fold(f64::NEG_INFINITY, |top, logit| top.max(f64::from(*logit)));
-    top + row.iter().map(|logit| (f64::from(*logit) - top).exp()).sum::<f64>().ln()
+/// Fails where the weights of classes are not as many as there are outputs.
+pub(super) fn check_weights(options: &LossOptions, outputs: usize) -> Result<()> {
+    if let Some(weights) = &options.class_weights
+        && weights.len() != outputs
+    {
+        return Err(ModelError::new(format!(
+            "`class_weights` has {} weights for {outputs} classes",
+            weights.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The sum of the weights of supervised units, which have the weights of their classes.
+pub(super) fn sum_of_weights(classes: &[i64], options: &LossOptions) -> f64 {
+    let weight = |class: &i64| -> f64 {
+        match (usize::try_from(*class), &options.class_weights) {
+            (Err(_), _) => 0.0,
+            (Ok(_), None) => 1.0,
+            (Ok(class), Some(weights)) => weights.get(class).map_or(0.0, |w| f64::from(*w)),
+        }
+    };
+    classes.iter().map(weight).sum()
+}
+
+/// Cross entropy of every unit, by weight and smoothed.
+pub(super) fn cross_entropy(
+    logits: &Tensor,
+    classes: &[i64],
+    options: &LossOptions,
+    denominator: f64,
+    pass: &Pass,
+) -> Result<Tensor> {
+    let (weights, smoothing) = (options.class_weights.as_deref(), options.label_smoothing);
+    Ok(match pass.path() {
+        Path::Fused => {
+            loss::cross_entropy(pass.tape(), logits, classes, weights, smoothing, denominator)?
+        }
+        Path::Reference => {
+            loss::cross_entropy_reference(logits, classes, weights, smoothing, denominator)?
+        }
+    })
 }

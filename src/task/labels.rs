@@ -100,16 +100,18 @@ impl Reconciled {
     /// The targets in the model's classes.
     pub fn apply(&self, targets: &Targets) -> Targets {
         let Some(renumbered) = &self.renumbered else { return targets.clone() };
+        let moved = |classes: &[i64]| {
+            let to = |class: &i64| {
+                let to = usize::try_from(*class).ok().and_then(|class| renumbered.get(class));
+                to.map_or(*class, |to| *to as i64)
+            };
+            classes.iter().map(to).collect()
+        };
         match targets {
-            Targets::Class(rows) => Targets::Class(
-                rows.iter()
-                    .map(|class| {
-                        let to =
-                            usize::try_from(*class).ok().and_then(|class| renumbered.get(class));
-                        to.map_or(*class, |to| *to as i64)
-                    })
-                    .collect(),
-            ),
+            Targets::Class(rows) => Targets::Class(moved(rows)),
+            Targets::Each { starts, classes } => {
+                Targets::Each { starts: starts.clone(), classes: moved(classes) }
+            }
             Targets::Multi { classes, values } => {
                 let outputs = self.names.len();
                 let rows = values.len() / (*classes).max(1);

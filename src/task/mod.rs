@@ -3,17 +3,22 @@
 //! training is in `train`.
 
 pub mod assemble;
+mod choose;
 mod classify;
+mod embed;
 pub mod labels;
+mod masked;
 mod multilabel;
 pub mod network;
 mod regress;
+mod span;
+mod tag;
 
 use candle_core::Tensor;
 
 use crate::data::{Labels, Targets};
 use crate::entry;
-use crate::model::{ModelError, Pass, Result};
+use crate::model::{Backbone, HeadKind, ModelError, Pass, Result};
 use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
@@ -28,6 +33,52 @@ pub enum Outputs {
     Labels,
     /// One number a row.
     Values,
+    /// One class a word.
+    Tags,
+    /// A part of a text, or nothing.
+    Answers,
+    /// One of the row's own choices.
+    Choices,
+    /// The masked tokens of a row, of which only the losses are kept.
+    Tokens,
+    /// One vector for each text of a row.
+    Vectors,
+}
+
+impl Outputs {
+    /// Whether the outputs are named by the labels of the data.
+    pub fn named(self) -> bool {
+        matches!(self, Outputs::Classes | Outputs::Labels | Outputs::Tags)
+    }
+}
+
+/// The logits of some rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Logits<'a> {
+    /// `[units, outputs]`
+    pub values: &'a [f32],
+    pub outputs: usize,
+    /// Where the units of each row start, `[rows + 1]`.
+    pub starts: &'a [usize],
+}
+
+impl<'a> Logits<'a> {
+    pub fn rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// `[units of the row, outputs]`; empty for a row that is not there.
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        let range = match (self.starts.get(row), self.starts.get(row + 1)) {
+            (Some(start), Some(end)) => start * self.outputs..end * self.outputs,
+            _ => 0..0,
+        };
+        self.values.get(range).unwrap_or_default()
+    }
+
+    fn each(&self) -> impl Iterator<Item = &'a [f32]> {
+        (0..self.rows()).map(|row| self.row(row))
+    }
 }
 
 /// Settings of the loss.
@@ -39,42 +90,54 @@ pub struct LossOptions {
 }
 
 /// The predictions for some rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Prediction {
-    /// `[rows, outputs]`; for values empty.
+    /// `[units, outputs]`; empty where the task has none.
     pub probabilities: Vec<f32>,
-    /// The class of each row; for several labels and for values empty.
+    /// The class of each unit; empty where the task has no classes.
     pub classes: Vec<usize>,
 }
 
-/// A task: the meaning of `[rows, outputs]` logits.
+/// A task: the meaning of `[units, outputs]` logits. A unit is what its head scores: a row, a word's
+/// token, a choice.
 pub trait Task: Send + Sync {
     /// As the language names the head.
     fn name(&self) -> &'static str;
-    /// What `config.json` calls it.
-    fn problem_type(&self) -> &'static str;
+    /// What `config.json` calls it, for heads on whole sequences.
+    fn problem_type(&self) -> Option<&'static str> {
+        None
+    }
     fn outputs(&self) -> Outputs;
-    /// The number of outputs for data with these labels; fails where they do not fit.
-    fn output_count(&self, labels: &Labels) -> Result<usize>;
+    /// The number of outputs for data with these labels on this backbone; fails where they do not fit.
+    fn output_count(&self, labels: &Labels, backbone: &dyn Backbone) -> Result<usize>;
+    /// The number of outputs where data have no say in it.
+    fn fixed_outputs(&self, _backbone: &dyn Backbone) -> Option<usize> {
+        None
+    }
     /// The targets in the form that the loss takes; fails where they are of another kind.
     fn targets(&self, targets: &Targets, labels: &Labels) -> Result<Targets>;
     /// Fails where an option makes no sense for the task or does not fit the number of outputs.
     fn check_options(&self, options: &LossOptions, outputs: usize) -> Result<()>;
     /// What the loss of an update is divided by: supervised elements, or the sum of their weights.
     fn denominator(&self, targets: &Targets, options: &LossOptions) -> f64;
-    /// The loss of `logits` f32 `[rows, outputs]`: a scalar, already divided by `denominator`.
+    /// The loss of `logits` f32 `[units, outputs]`, where row r has the units
+    /// `starts[r]..starts[r + 1]`: a scalar, already divided by `denominator`.
     fn loss(
         &self,
         logits: &Tensor,
+        starts: &[usize],
         targets: &Targets,
         options: &LossOptions,
         denominator: f64,
         pass: &Pass,
     ) -> Result<Tensor>;
     /// The plain loss of every row, without weights or smoothing, and its supervised elements.
-    /// `logits`: `[rows, outputs]`.
-    fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss>;
-    fn predict(&self, logits: &[f32], outputs: usize) -> Prediction;
+    fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss>;
+    /// Whether an evaluation keeps the logits; else it keeps the losses alone.
+    fn keeps_logits(&self) -> bool {
+        true
+    }
+    fn predict(&self, logits: &Logits) -> Prediction;
 }
 
 /// The sum of a row's losses over its supervised elements.
@@ -86,12 +149,23 @@ pub struct RowLoss {
 
 /// The table of tasks.
 pub fn tasks() -> &'static [&'static dyn Task] {
-    &[&classify::Classify, &regress::Regress, &multilabel::MultiLabel]
+    &[
+        &classify::Classify,
+        &regress::Regress,
+        &multilabel::MultiLabel,
+        &tag::Tag,
+        &span::Answer,
+        &choose::Choose,
+        &masked::Masked,
+        &embed::Embed,
+    ]
 }
 
 /// A head as a program asks for it.
 pub trait HeadRequest {
     fn task(&self) -> &'static dyn Task;
+    /// What of a model it needs.
+    fn kind(&self) -> HeadKind;
     /// Whether it is to be drawn anew even if the checkpoint has one.
     fn is_new(&self) -> bool;
 }
@@ -108,6 +182,11 @@ impl Family for Heads {
             entry!("sequence_classification", classify::Request => dyn HeadRequest),
             entry!("sequence_regression", regress::Request => dyn HeadRequest),
             entry!("multi_label_classification", multilabel::Request => dyn HeadRequest),
+            entry!("token_classification", tag::Request => dyn HeadRequest),
+            entry!("question_answering", span::Request => dyn HeadRequest),
+            entry!("multiple_choice", choose::Request => dyn HeadRequest),
+            entry!("masked_language_model", masked::Request => dyn HeadRequest),
+            entry!("embedding", embed::Request => dyn HeadRequest),
         ]
     }
 }
@@ -123,22 +202,18 @@ pub fn task(name: &str) -> Result<&'static dyn Task> {
 
 /// The task that a config's `problem_type` names.
 pub fn task_of_problem(problem_type: &str) -> Option<&'static dyn Task> {
-    tasks().iter().find(|task| task.problem_type() == problem_type).copied()
+    tasks().iter().find(|task| task.problem_type() == Some(problem_type)).copied()
 }
 
 /// An error for targets that a task cannot learn from.
 fn misfit(task: &dyn Task, targets: &Targets) -> ModelError {
-    let found = match targets {
-        Targets::None => "no labels",
-        Targets::Class(_) => "one class a row",
-        Targets::Value(_) => "values",
-        Targets::Multi { .. } => "several labels a row",
-    };
-    let fitting = match targets {
-        Targets::None => None,
-        Targets::Class(_) => Some("sequence_classification"),
-        Targets::Value(_) => Some("sequence_regression"),
-        Targets::Multi { .. } => Some("multi_label_classification"),
+    let (found, fitting) = match targets {
+        Targets::None => ("no labels", None),
+        Targets::Class(_) => ("one class a row", Some("sequence_classification")),
+        Targets::Value(_) => ("values", Some("sequence_regression")),
+        Targets::Multi { .. } => ("several labels a row", Some("multi_label_classification")),
+        Targets::Each { .. } => ("one class a word", Some("token_classification")),
+        Targets::Spans(_) => ("answers", Some("question_answering")),
     };
     let error =
         ModelError::new(format!("the data has {found}, which `{}` cannot use", task.name()));
@@ -146,6 +221,60 @@ fn misfit(task: &dyn Task, targets: &Targets) -> ModelError {
         Some(name) => error.help(format!("`head = {name}` fits this data")),
         None => error.help("give the table a column with the role `label`"),
     }
+}
+
+/// Fails for labels that a task cannot learn from.
+fn misfit_labels(task: &dyn Task, labels: &Labels) -> ModelError {
+    let like = match labels {
+        Labels::Unknown => Targets::None,
+        Labels::Values => Targets::Value(Vec::new()),
+        Labels::Classes { .. } => Targets::Class(Vec::new()),
+        Labels::Multi { .. } => Targets::Multi { classes: 0, values: Vec::new() },
+        Labels::Tags { .. } => Targets::Each { starts: Vec::new(), classes: Vec::new() },
+    };
+    misfit(task, &like)
+}
+
+/// The plain cross entropy of a unit, if it is supervised.
+fn unit_loss(logits: &[f32], class: i64) -> Option<f64> {
+    let logit = usize::try_from(class).ok().and_then(|class| logits.get(class))?;
+    Some(log_sum_exp(logits.iter()) - f64::from(*logit))
+}
+
+/// The supervised units of a row, and the sum of their losses.
+fn sum_of_units(losses: impl Iterator<Item = Option<f64>>) -> RowLoss {
+    losses.flatten().fold(RowLoss { sum: 0.0, elements: 0 }, |all, loss| RowLoss {
+        sum: all.sum + loss,
+        elements: all.elements + 1,
+    })
+}
+
+fn log_sum_exp<'a>(logits: impl Iterator<Item = &'a f32> + Clone) -> f64 {
+    let wide = logits.map(|logit| f64::from(*logit));
+    let top = wide.clone().fold(f64::NEG_INFINITY, f64::max);
+    top + wide.map(|logit| (logit - top).exp()).sum::<f64>().ln()
+}
+
+/// Softmax of every unit, and its largest class, the first of equals.
+fn softmax(logits: &Logits) -> Prediction {
+    let mut made = Prediction::default();
+    for unit in logits.values.chunks_exact(logits.outputs.max(1)) {
+        let total = log_sum_exp(unit.iter());
+        made.probabilities.extend(unit.iter().map(|x| (f64::from(*x) - total).exp() as f32));
+        made.classes.push(largest(unit));
+    }
+    made
+}
+
+/// The first of the largest.
+fn largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (class, logit) in row.iter().enumerate() {
+        if *logit > row[best] {
+            best = class;
+        }
+    }
+    best
 }
 
 /// Refuses options that a task does not know.

@@ -2,9 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use super::{
+    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
+    no_options,
+};
 use crate::data::{Labels, Targets};
-use crate::model::{Pass, Path, Result};
+use crate::model::{Backbone, HeadKind, Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -23,6 +26,10 @@ impl HeadRequest for Request {
         &MultiLabel
     }
 
+    fn kind(&self) -> HeadKind {
+        HeadKind::Sequence
+    }
+
     fn is_new(&self) -> bool {
         self.new
     }
@@ -33,8 +40,8 @@ impl Task for MultiLabel {
         "multi_label_classification"
     }
 
-    fn problem_type(&self) -> &'static str {
-        "multi_label_classification"
+    fn problem_type(&self) -> Option<&'static str> {
+        Some("multi_label_classification")
     }
 
     fn outputs(&self) -> Outputs {
@@ -42,11 +49,10 @@ impl Task for MultiLabel {
     }
 
     /// One class a row is a set of one label.
-    fn output_count(&self, labels: &Labels) -> Result<usize> {
+    fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {
         match labels {
             Labels::Multi { names, .. } | Labels::Classes { names, .. } => Ok(names.len().max(1)),
-            Labels::Values => Err(misfit(self, &Targets::Value(Vec::new()))),
-            Labels::Unknown => Err(misfit(self, &Targets::None)),
+            other => Err(misfit_labels(self, other)),
         }
     }
 
@@ -80,6 +86,7 @@ impl Task for MultiLabel {
     fn loss(
         &self,
         logits: &Tensor,
+        _: &[usize],
         targets: &Targets,
         _: &LossOptions,
         denominator: f64,
@@ -92,16 +99,16 @@ impl Task for MultiLabel {
         })
     }
 
-    fn row_losses(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Vec<RowLoss> {
+    fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss> {
         let Targets::Multi { values, .. } = targets else { return Vec::new() };
-        let outputs = outputs.max(1);
+        let outputs = logits.outputs.max(1);
         let element = |(logit, value): (&f32, &f32)| {
             // max(x, 0) − x·y + ln(1 + e^−|x|): the form that does not overflow.
             let x = f64::from(*logit);
             x.max(0.0) - x * f64::from(*value) + (-x.abs()).exp().ln_1p()
         };
         logits
-            .chunks_exact(outputs)
+            .each()
             .zip(values.chunks_exact(outputs))
             .map(|(row, values)| RowLoss {
                 sum: row.iter().zip(values).map(element).sum(),
@@ -110,8 +117,9 @@ impl Task for MultiLabel {
             .collect()
     }
 
-    fn predict(&self, logits: &[f32], _: usize) -> Prediction {
+    fn predict(&self, logits: &Logits) -> Prediction {
         let sigmoid = |logit: &f32| (1.0 / (1.0 + (-f64::from(*logit)).exp())) as f32;
-        Prediction { probabilities: logits.iter().map(sigmoid).collect(), classes: Vec::new() }
+        let probabilities = logits.values.iter().map(sigmoid).collect();
+        Prediction { probabilities, classes: Vec::new() }
     }
 }

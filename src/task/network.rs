@@ -1,18 +1,22 @@
 //! A whole network: backbone, head and task together, and its parameters.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use super::{LossOptions, Task};
 use crate::data::Targets;
 use crate::model::{
-    Backbone, Config, Declaration, Input, ModelError, Pass, Result, SequenceHead, architecture,
+    self, Backbone, Config, Declaration, HeadKind, Input, OutputHead, Pass, Per, Result,
+    architecture,
 };
 use crate::nn::Parameters;
 
 /// Backbone, head and task: everything but the values of the parameters.
 pub struct Network {
     backbone: Box<dyn Backbone>,
-    head: Box<dyn SequenceHead>,
+    head: Box<dyn OutputHead>,
+    kind: HeadKind,
     task: &'static dyn Task,
     outputs: usize,
 }
@@ -21,23 +25,21 @@ pub struct Network {
 pub struct Forward {
     /// A scalar, already divided by the update's denominator.
     pub loss: Tensor,
-    /// f32 `[rows, outputs]`
+    /// f32 `[units, outputs]`
     pub logits: Tensor,
 }
 
 impl Network {
     /// Fails where the config is not of a known family, or the family has no such head.
-    pub fn new(config: &Config, task: &'static dyn Task, outputs: usize) -> Result<Self> {
-        let family = architecture(config)?;
-        let backbone = family.build(config)?;
-        let head = backbone.sequence_head(outputs).ok_or_else(|| {
-            ModelError::new(format!(
-                "the architecture `{}` has no head for `{}`",
-                family.model_type(),
-                task.name()
-            ))
-        })?;
-        Ok(Self { backbone, head, task, outputs })
+    pub fn new(
+        config: &Config,
+        task: &'static dyn Task,
+        kind: HeadKind,
+        outputs: usize,
+    ) -> Result<Self> {
+        let backbone = architecture(config)?.build(config)?;
+        let head = model::head(backbone.as_ref(), config, kind, outputs)?;
+        Ok(Self { backbone, head, kind, task, outputs })
     }
 
     /// The backbone's parameters, then the head's.
@@ -51,7 +53,7 @@ impl Network {
         self.backbone.as_ref()
     }
 
-    pub fn head(&self) -> &dyn SequenceHead {
+    pub fn head(&self) -> &dyn OutputHead {
         self.head.as_ref()
     }
 
@@ -63,10 +65,32 @@ impl Network {
         self.outputs
     }
 
-    /// Logits f32 `[rows, outputs]`.
+    pub fn kind(&self) -> HeadKind {
+        self.kind
+    }
+
+    /// What one row of the logits is about.
+    pub fn per(&self) -> Per {
+        self.kind.per()
+    }
+
+    /// The tables of which a pass reads these rows alone.
+    pub fn rows_read<'a>(&self, input: &'a Input) -> Vec<(&'static str, &'a [u32])> {
+        let mut read = self.backbone.rows_read(input);
+        let whole = self.head.whole_tables();
+        read.retain(|(name, _)| !whole.contains(name));
+        read
+    }
+
+    /// Logits f32 `[units, outputs]`.
     pub fn logits(&self, parameters: &Parameters, input: &Input, pass: &Pass) -> Result<Tensor> {
         let hidden_states = self.backbone.forward(parameters, input, self.head.read(), pass)?;
         self.head.forward(parameters, &hidden_states, input, pass)
+    }
+
+    /// Where the units of each row of an input start among its logits, `[rows + 1]`.
+    pub fn units(&self, input: &Input) -> Result<Arc<[usize]>> {
+        input.units(self.per())
     }
 
     pub fn forward(
@@ -79,7 +103,8 @@ impl Network {
         pass: &Pass,
     ) -> Result<Forward> {
         let logits = self.logits(parameters, input, pass)?;
-        let loss = self.task.loss(&logits, targets, options, denominator, pass)?;
+        let starts = self.units(input)?;
+        let loss = self.task.loss(&logits, &starts, targets, options, denominator, pass)?;
         Ok(Forward { loss, logits })
     }
 }

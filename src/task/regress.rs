@@ -2,9 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::{HeadRequest, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use super::{
+    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
+    no_options,
+};
 use crate::data::{Labels, Targets};
-use crate::model::{ModelError, Pass, Path, Result};
+use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
 use crate::params;
 
@@ -23,6 +26,10 @@ impl HeadRequest for Request {
         &Regress
     }
 
+    fn kind(&self) -> HeadKind {
+        HeadKind::Sequence
+    }
+
     fn is_new(&self) -> bool {
         self.new
     }
@@ -33,27 +40,28 @@ impl Task for Regress {
         "sequence_regression"
     }
 
-    fn problem_type(&self) -> &'static str {
-        "regression"
+    fn problem_type(&self) -> Option<&'static str> {
+        Some("regression")
     }
 
     fn outputs(&self) -> Outputs {
         Outputs::Values
     }
 
-    fn output_count(&self, labels: &Labels) -> Result<usize> {
+    fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {
         match labels {
             Labels::Values | Labels::Classes { .. } => Ok(1),
-            Labels::Multi { .. } => {
-                Err(misfit(self, &Targets::Multi { classes: 0, values: Vec::new() }))
-            }
-            Labels::Unknown => Err(misfit(self, &Targets::None)),
+            other => Err(misfit_labels(self, other)),
         }
+    }
+
+    fn fixed_outputs(&self, _: &dyn Backbone) -> Option<usize> {
+        Some(1)
     }
 
     /// Classes whose names are numbers are these numbers.
     fn targets(&self, targets: &Targets, labels: &Labels) -> Result<Targets> {
-        if matches!(targets, Targets::None | Targets::Multi { .. }) {
+        if !matches!(targets, Targets::Class(_) | Targets::Value(_)) {
             return Err(misfit(self, targets));
         }
         let values =
@@ -76,6 +84,7 @@ impl Task for Regress {
     fn loss(
         &self,
         logits: &Tensor,
+        _: &[usize],
         targets: &Targets,
         _: &LossOptions,
         denominator: f64,
@@ -88,16 +97,16 @@ impl Task for Regress {
         })
     }
 
-    fn row_losses(&self, logits: &[f32], _: usize, targets: &Targets) -> Vec<RowLoss> {
+    fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss> {
         let Targets::Value(values) = targets else { return Vec::new() };
         let square = |(logit, value): (&f32, &f32)| {
             let difference = f64::from(*logit) - f64::from(*value);
             RowLoss { sum: difference * difference, elements: 1 }
         };
-        logits.iter().zip(values).map(square).collect()
+        logits.values.iter().zip(values).map(square).collect()
     }
 
-    fn predict(&self, _: &[f32], _: usize) -> Prediction {
-        Prediction { probabilities: Vec::new(), classes: Vec::new() }
+    fn predict(&self, _: &Logits) -> Prediction {
+        Prediction::default()
     }
 }

@@ -7,6 +7,7 @@ use crate::base::{Digest, Pieces};
 use crate::model::{ModelError, Result};
 use crate::nn::ops::tensor::Slice;
 use crate::nn::{Parameter, Parameters};
+use crate::task::RowLoss;
 
 use super::values;
 
@@ -33,8 +34,10 @@ pub struct Validation {
     pub loss: f64,
     /// What early stopping looks at.
     pub score: Option<f64>,
-    /// `[rows, outputs]`, in the order of the rows.
+    /// `[units, outputs]`, in the order of the rows; empty where the task keeps none.
     pub logits: Vec<f32>,
+    /// Of every row; empty where the rows have no targets.
+    pub losses: Vec<RowLoss>,
 }
 
 /// The best parameters so far.
@@ -65,7 +68,7 @@ fn trains(parameter: &Parameter) -> bool {
     parameter.tied_with.is_none() && parameter.weight.is_trainable()
 }
 
-const MAGIC: &[u8; 8] = b"ftrunck1";
+const MAGIC: &[u8; 8] = b"ftrunck2";
 
 impl State {
     /// The state before the first update.
@@ -164,6 +167,11 @@ impl Snapshot<'_> {
             out.number(u64::from(validation.score.is_some()))?;
             out.double(validation.score.unwrap_or(0.0))?;
             out.floats(&validation.logits)?;
+            out.number(validation.losses.len() as u64)?;
+            for loss in &validation.losses {
+                out.double(loss.sum)?;
+                out.number(loss.elements as u64)?;
+            }
         }
         let digest = out.written.finish();
         out.out.write_all(&digest.0)
@@ -232,9 +240,16 @@ impl Reader<'_> {
             let (scored, score) = (self.number()? == 1, self.double()?);
             let logits = self.floats()?;
             let score = scored.then_some(score);
-            state.validations.push(Validation { update, epoch, loss, score, logits });
+            let count = self.number()?;
+            let losses = (0..count).map(|_| self.row_loss()).collect::<Option<_>>()?;
+            state.validations.push(Validation { update, epoch, loss, score, logits, losses });
         }
         self.0.is_empty().then_some(state)
+    }
+
+    fn row_loss(&mut self) -> Option<RowLoss> {
+        let (sum, elements) = (self.double()?, self.number()?);
+        Some(RowLoss { sum, elements: usize::try_from(elements).ok()? })
     }
 
     fn number(&mut self) -> Option<u64> {

@@ -118,7 +118,7 @@ impl<'a> Course<'a> {
 mod tests {
     use super::*;
     use crate::data::Targets;
-    use crate::model::{Input, ModelError, Result};
+    use crate::model::{Dropping, Input, ModelError, Result};
 
     struct Lengths(Vec<usize>);
 
@@ -129,10 +129,10 @@ mod tests {
         fn cost(&self, row: usize) -> usize {
             self.0[row]
         }
-        fn input(&self, _: &[usize], _: u32) -> Result<Input> {
+        fn input(&self, _: &[usize], _: u32, _: Option<Dropping>) -> Result<Input> {
             Err(ModelError::new("these rows have no inputs"))
         }
-        fn targets(&self, _: &[usize]) -> Targets {
+        fn targets(&self, _: &[usize], _: Option<Dropping>) -> Targets {
             Targets::None
         }
         fn name(&self, row: usize) -> String {

@@ -4,7 +4,7 @@
 use crate::data::Targets;
 use crate::model::{Compute, Pass, Result};
 use crate::nn::Parameters;
-use crate::task::{Network, RowLoss};
+use crate::task::{Logits, Network, RowLoss};
 
 use super::source::Examples;
 
@@ -15,8 +15,10 @@ const BATCH_ROWS: usize = 512;
 /// What a network makes of some rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// `[rows, outputs]`
+    /// `[units, outputs]`; empty where the task keeps none.
     pub logits: Vec<f32>,
+    /// Where the units of each row start, `[rows + 1]`.
+    pub starts: Vec<usize>,
     /// Of every row; empty where the rows have no targets.
     pub losses: Vec<RowLoss>,
     pub targets: Targets,
@@ -39,19 +41,19 @@ pub struct Done {
     pub finished: usize,
 }
 
-/// Logits f32 `[rows, outputs]`. Rows of one length are computed together; `done` hears of every
+/// Logits and losses of every row. Rows of one length are computed together; `done` hears of every
 /// batch and may end the work by returning false.
-pub fn logits(
+pub fn score(
     network: &Network,
     parameters: &Parameters,
     examples: &dyn Examples,
     compute: Compute,
     done: &mut dyn FnMut(Done) -> bool,
-) -> Result<Option<Vec<f32>>> {
+) -> Result<Option<Scored>> {
     let _frozen = Frozen::all(parameters);
     let pass = Pass::evaluation(compute);
-    let outputs = network.outputs();
-    let mut all = vec![0.0; examples.rows() * outputs];
+    let (task, outputs) = (network.task(), network.outputs());
+    let mut rows = vec![Row::default(); examples.rows()];
     let mut order: Vec<usize> = (0..examples.rows()).collect();
     order.sort_by_key(|row| (examples.cost(*row), *row));
     let mut finished = 0;
@@ -67,11 +69,23 @@ pub fn logits(
             tokens += examples.cost(*row);
             count += 1;
         }
-        let (rows, after) = rest.split_at(count);
-        let logits = network.logits(parameters, &examples.input(rows, 0)?, &pass)?;
+        let (batch, after) = rest.split_at(count);
+        let input = examples.input(batch, 0, None)?;
+        let logits = network.logits(parameters, &input, &pass)?;
         let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-        for (row, logits) in rows.iter().zip(logits.chunks_exact(outputs.max(1))) {
-            all[row * outputs..(row + 1) * outputs].copy_from_slice(logits);
+        let starts = network.units(&input)?;
+        let made = Logits { values: &logits, outputs, starts: &starts };
+        if !task.keeps_logits() {
+            let losses = task.row_losses(&made, &examples.targets(batch, None));
+            for (row, loss) in batch.iter().zip(losses) {
+                rows[*row].loss = Some(loss);
+            }
+        }
+        for (place, row) in batch.iter().enumerate() {
+            rows[*row].units = starts[place + 1] - starts[place];
+            if task.keeps_logits() {
+                rows[*row].logits = made.row(place).to_vec();
+            }
         }
         finished += count;
         if !done(Done { rows: count, tokens, finished }) {
@@ -79,26 +93,35 @@ pub fn logits(
         }
         rest = after;
     }
-    Ok(Some(all))
+    let mut starts = vec![0];
+    let mut end = 0;
+    starts.extend(rows.iter().map(|row| {
+        end += row.units;
+        end
+    }));
+    let every: Vec<usize> = (0..examples.rows()).collect();
+    let (logits, losses, targets) = match task.keeps_logits() {
+        true => {
+            let logits: Vec<f32> = rows.into_iter().flat_map(|row| row.logits).collect();
+            let targets = examples.targets(&every, None);
+            let made = Logits { values: &logits, outputs, starts: &starts };
+            let losses = task.row_losses(&made, &targets);
+            (logits, losses, targets)
+        }
+        false => {
+            let losses = rows.into_iter().filter_map(|row| row.loss).collect();
+            (Vec::new(), losses, Targets::None)
+        }
+    };
+    Ok(Some(Scored { logits, starts, losses, targets }))
 }
 
-/// Logits and losses of every row.
-pub fn score(
-    network: &Network,
-    parameters: &Parameters,
-    examples: &dyn Examples,
-    compute: Compute,
-) -> Result<Scored> {
-    let logits = logits(network, parameters, examples, compute, &mut |_| true)?.unwrap_or_default();
-    Ok(with_targets(network, logits, examples))
-}
-
-/// Adds the losses to logits.
-pub fn with_targets(network: &Network, logits: Vec<f32>, examples: &dyn Examples) -> Scored {
-    let rows: Vec<usize> = (0..examples.rows()).collect();
-    let targets = examples.targets(&rows);
-    let losses = network.task().row_losses(&logits, network.outputs(), &targets);
-    Scored { logits, losses, targets }
+/// What became of one row.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    logits: Vec<f32>,
+    units: usize,
+    loss: Option<RowLoss>,
 }
 
 /// All parameters frozen, so that no graph is kept, until it is dropped.

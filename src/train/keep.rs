@@ -1,12 +1,10 @@
 //! Which parameters a run keeps, and when it ends early: both look at a number of each validation.
 
-use crate::data::Targets;
-use crate::model::{ModelError, Result};
-use crate::task::Outputs;
+use crate::model::Result;
 
 use super::checkpoint::Validation;
 use super::evaluate::Scored;
-use super::metrics::{self, Direction, Kind, Metric, Outcome};
+use super::metrics::{self, Direction, Metric, Outcome};
 
 /// A number of a validation.
 pub enum Measure {
@@ -33,18 +31,17 @@ pub struct StopEarly {
 }
 
 impl Measure {
-    /// The number for these outputs; `None` where the metric is not defined on them.
+    /// The number for these outputs, which `read` hands to metrics; `None` where the metric is not
+    /// defined on them.
     pub fn value(
         &self,
-        outputs: Outputs,
         scored: &Scored,
-        labels: &[String],
+        read: &dyn Fn(&Scored) -> Result<metrics::Scored>,
     ) -> Result<Option<f64>> {
         match self {
             Measure::Loss => Ok(Some(scored.mean_loss())),
             Measure::Metric(metric) => {
-                let scored = for_metrics(outputs, scored, labels)?;
-                Ok(match metrics::evaluate(metric.as_ref(), &scored) {
+                Ok(match metrics::evaluate(metric.as_ref(), &read(scored)?) {
                     Outcome::Value(value) => Some(value),
                     _ => None,
                 })
@@ -85,53 +82,6 @@ impl StopEarly {
     }
 }
 
-/// The kind of predictions that metrics know a task's outputs as.
-pub fn metric_kind(outputs: Outputs) -> Kind {
-    match outputs {
-        Outputs::Classes => Kind::Classes,
-        Outputs::Labels => Kind::MultiLabel,
-        Outputs::Values => Kind::Values,
-    }
-}
-
-/// Outputs beside their targets, in the form that metrics read. Rows without a class are left out.
-pub fn for_metrics(
-    outputs: Outputs,
-    scored: &Scored,
-    labels: &[String],
-) -> Result<metrics::Scored> {
-    let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
-    let failed = |error: metrics::ScoredError| ModelError::new(error.to_string());
-    match (outputs, &scored.targets) {
-        (Outputs::Classes, Targets::Class(classes)) => {
-            let width = labels.len().max(1);
-            let mut truth = Vec::with_capacity(classes.len());
-            let mut logits = Vec::with_capacity(scored.logits.len());
-            for (class, row) in classes.iter().zip(scored.logits.chunks_exact(width)) {
-                if let Ok(class) = usize::try_from(*class) {
-                    truth.push(class);
-                    logits.extend(row.iter().map(|logit| f64::from(*logit)));
-                }
-            }
-            let classes = metrics::Classes::new(labels.to_vec(), truth, logits).map_err(failed)?;
-            Ok(metrics::Scored::Classes(classes))
-        }
-        (Outputs::Labels, Targets::Multi { values, .. }) => {
-            let truth = values.iter().map(|value| *value > 0.5).collect();
-            let logits = wide(&scored.logits);
-            metrics::MultiLabel::new(labels.to_vec(), truth, logits, 0.5)
-                .map(metrics::Scored::MultiLabel)
-                .map_err(failed)
-        }
-        (Outputs::Values, Targets::Value(values)) => {
-            metrics::Values::new(wide(values), wide(&scored.logits))
-                .map(metrics::Scored::Values)
-                .map_err(failed)
-        }
-        _ => Err(ModelError::new("the rows have no labels to score against")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +96,7 @@ mod tests {
                 loss: *loss,
                 score: Some(*loss),
                 logits: Vec::new(),
+                losses: Vec::new(),
             };
             losses.iter().map(of).collect()
         };

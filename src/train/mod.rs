@@ -7,6 +7,7 @@ pub mod course;
 pub mod deferred;
 pub mod evaluate;
 pub mod keep;
+pub mod masking;
 pub mod metrics;
 pub mod optimizer;
 pub mod schedule;

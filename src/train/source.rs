@@ -2,7 +2,7 @@
 //! files; what an input holds is between the source and the model.
 
 use crate::data::Targets;
-use crate::model::{Input, Result};
+use crate::model::{Dropping, Input, Result};
 
 /// Rows to learn from or to score.
 pub trait Examples: Sync {
@@ -12,11 +12,12 @@ pub trait Examples: Sync {
     fn cost(&self, row: usize) -> usize;
 
     /// The inputs of these rows. `first_place`: the place of the first of them among the rows of
-    /// the whole update, by which dropout is drawn.
-    fn input(&self, rows: &[usize], first_place: u32) -> Result<Input>;
+    /// the whole update, by which dropout is drawn. What examples themselves draw, such as masked
+    /// tokens, they draw anew in every update; without one, it is the same each time.
+    fn input(&self, rows: &[usize], first_place: u32, update: Option<Dropping>) -> Result<Input>;
 
-    /// The targets of these rows.
-    fn targets(&self, rows: &[usize]) -> Targets;
+    /// The targets of these rows in the same update.
+    fn targets(&self, rows: &[usize], update: Option<Dropping>) -> Targets;
 
     /// What messages call a row.
     fn name(&self, row: usize) -> String;

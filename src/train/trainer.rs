@@ -14,6 +14,7 @@ use super::course::{BatchSize, Budget, Course};
 use super::deferred::Deferred;
 use super::evaluate;
 use super::keep::{Keep, Measure, StopEarly};
+use super::metrics;
 use super::optimizer::{At, Optimizer};
 use super::schedule::{Extent, Schedule};
 use super::source::Examples;
@@ -115,11 +116,11 @@ pub enum Ending {
     },
 }
 
-/// The rows to validate on, and what their outputs are called.
+/// The rows to validate on, and how metrics read what a network makes of them.
 #[derive(Clone, Copy)]
 pub struct ValidationSet<'a> {
     pub examples: &'a dyn Examples,
-    pub labels: &'a [String],
+    pub read: &'a dyn Fn(&evaluate::Scored) -> Result<metrics::Scored>,
 }
 
 /// Trains `parameters`, those of the network in their order, in place. `resume`: the state of a
@@ -166,7 +167,7 @@ pub fn train(
         let done = step.gradients(parameters, &group, &mut |input| {
             let begun = Instant::now();
             if settings.defer_rows {
-                deferred.read(&network.backbone().rows_read(input), &mut state.buffers)?;
+                deferred.read(&network.rows_read(input), &mut state.buffers)?;
             }
             optimizer_seconds += begun.elapsed().as_secs_f64();
             Ok(())
@@ -265,18 +266,19 @@ impl Step<'_> {
         announce: &mut dyn FnMut(&Input) -> Result<()>,
     ) -> Result<Gradients> {
         let options = &self.settings.loss;
-        let targets: Vec<Targets> = group.iter().map(|rows| self.examples.targets(rows)).collect();
+        let dropping = Dropping { seed: self.settings.seed, update: self.update };
+        let targets = |rows: &Vec<usize>| self.examples.targets(rows, Some(dropping));
+        let targets: Vec<Targets> = group.iter().map(targets).collect();
         let task = self.network.task();
         let denominator: f64 =
             targets.iter().map(|targets| task.denominator(targets, options)).sum();
         parameters.zero_grad();
         let (mut loss, mut tokens, mut place) = (0.0, 0, 0u32);
         if denominator > 0.0 {
-            let dropping = Dropping { seed: self.settings.seed, update: self.update };
             for (rows, targets) in group.iter().zip(&targets) {
                 let pass = Pass::training(self.settings.compute, Some(dropping))
                     .with_neftune(self.settings.neftune);
-                let input = self.examples.input(rows, place)?;
+                let input = self.examples.input(rows, place, Some(dropping))?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
                 announce(&input)?;
@@ -343,11 +345,12 @@ fn validate(
     control: &mut dyn Control,
 ) -> Result<Event> {
     control.event(&Event::Validating { rows: set.examples.rows() });
-    let scored = evaluate::score(network, parameters, set.examples, settings.compute)?;
+    let scored =
+        evaluate::score(network, parameters, set.examples, settings.compute, &mut |_| true)?;
+    let scored = scored.ok_or_else(|| ModelError::new("the validation was ended"))?;
     let loss = scored.mean_loss();
     let update = state.update;
-    let outputs = network.task().outputs();
-    let measured = |measure: &Measure| measure.value(outputs, &scored, set.labels);
+    let measured = |measure: &Measure| measure.value(&scored, set.read);
     let score = match &settings.keep {
         Keep::Last => None,
         Keep::Best(measure) => measured(measure)?,
@@ -367,6 +370,7 @@ fn validate(
         loss,
         score: stop_score,
         logits: scored.logits,
+        losses: scored.losses,
     });
     Ok(Event::Validated { update, epoch, loss, score: score.or(stop_score) })
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::model::value::of_data;
-use crate::model::{Model, ModelError, Result};
+use crate::model::{Model, ModelError, Result, head as head_module};
 
 /// A file that was written, by its name, and its size in bytes.
 pub type SavedFile = (String, u64);
@@ -39,16 +39,18 @@ fn config(model: &Model, problem_type: Option<&str>) -> Result<String> {
     let backbone = model.backbone()?;
     if let Some(head) = &model.head {
         let outputs = head.outputs.unwrap_or(head.labels.len());
-        let module = backbone.sequence_head(outputs).ok_or_else(|| {
-            ModelError::new(format!("the head `{}` is not one of this architecture", head.task))
-        })?;
-        config.set("architectures", vec![module.class()]);
-        let mut names = head.labels.clone();
-        if names.is_empty() {
-            names = (0..outputs).map(|number| format!("LABEL_{number}")).collect();
+        let module = head_module(backbone.as_ref(), &config, head.kind, outputs)?;
+        if !module.class().is_empty() {
+            config.set("architectures", vec![module.class()]);
         }
-        config.set_label_names(&names);
-        config.remove("num_labels");
+        if head.labels_are_outputs() {
+            let mut names = head.labels.clone();
+            if names.is_empty() {
+                names = (0..outputs).map(|number| format!("LABEL_{number}")).collect();
+            }
+            config.set_label_names(&names);
+            config.remove("num_labels");
+        }
         if let Some(problem_type) = problem_type {
             config.set("problem_type", problem_type);
         }

@@ -5,45 +5,41 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::activation::{self, Activation};
 use super::linear::{self, Source};
 use super::tensor::{Slice, by_dtype};
-use crate::nn::Weight;
 use crate::nn::parallel::{ELEMENTS_PER_PIECE, for_rows, map, rows_per_piece};
 use crate::nn::product::bf16::Rows;
 use crate::nn::tape::{Gradient, Precision, Tape};
-
-/// A weight `[out, in]` and a bias `[out]`.
-pub type Dense<'a> = (&'a Weight, &'a Weight);
+use crate::nn::{Linear, Weight};
 
 /// `x` `[rows, hidden]`; `up` to `[rows, inner]`, `function` of every element, `down` to
 /// `[rows, hidden]`. Computes no gradient for a frozen weight.
 pub fn feed_forward(
     tape: &Tape,
     x: &Tensor,
-    up: Dense,
+    up: &Linear,
     function: Activation,
-    down: Dense,
+    down: &Linear,
 ) -> Result<Tensor> {
-    let inner = linear::check(x.dims2()?.1, up.0, Some(up.1))?;
-    linear::check(inner, down.0, Some(down.1))?;
+    let inner = linear::check(x.dims2()?.1, up)?;
+    linear::check(inner, down)?;
     let source = Source::new(tape.precision(), x)?;
-    let before = source.forward(up.0, Some(up.1))?;
+    let before = source.forward(up)?;
     let (before, after) = Before::activate(tape.precision(), before, function)?;
-    let y = after.forward(down.0, Some(down.1))?;
-    if tape.needs(&[x], [up.0, up.1, down.0, down.1]) {
-        let own = |dense: Dense| (dense.0.clone(), dense.1.clone());
-        let (up, down) = (own(up), own(down));
+    let y = after.forward(down)?;
+    if tape.needs(&[x], up.weights().chain(down.weights())) {
+        let (up, down) = (up.clone(), down.clone());
         let x = tape.tracks(x).then(|| x.id());
         tape.record(&y, move |dy, gradients| {
-            after.weight_gradients(&dy, &down.0, Some(&down.1))?;
-            if x.is_none() && !up.0.is_trainable() && !up.1.is_trainable() {
+            after.weight_gradients(&dy, &down)?;
+            if x.is_none() && !up.weights().any(Weight::is_trainable) {
                 return Ok(());
             }
-            let dafter = after.input_gradient(&dy, &down.0, None)?;
+            let dafter = after.input_gradient(&dy, &down.weight, None)?;
             drop((after, dy));
             let dbefore = before.slope(dafter, function)?;
             drop(before);
-            source.weight_gradients(&dbefore, &up.0, Some(&up.1))?;
+            source.weight_gradients(&dbefore, &up)?;
             match x {
-                Some(x) => gradients.add(x, source.input_gradient(&dbefore, &up.0, None)?),
+                Some(x) => gradients.add(x, source.input_gradient(&dbefore, &up.weight, None)?),
                 None => Ok(()),
             }
         });
@@ -52,9 +48,9 @@ pub fn feed_forward(
 }
 
 /// [`feed_forward`] of candle's primitives.
-pub fn reference(x: &Tensor, up: Dense, function: Activation, down: Dense) -> Result<Tensor> {
-    let inner = linear::reference(x, up.0, Some(up.1.tensor()))?;
-    linear::reference(&activation::reference(&inner, function)?, down.0, Some(down.1.tensor()))
+pub fn reference(x: &Tensor, up: &Linear, function: Activation, down: &Linear) -> Result<Tensor> {
+    let inner = linear::reference(x, up)?;
+    linear::reference(&activation::reference(&inner, function)?, down)
 }
 
 /// What the activation was applied to, kept for its slope.
@@ -120,6 +116,10 @@ mod tests {
     use super::*;
     use crate::nn::ops::check::{Check, silent, tensor};
 
+    fn layers(w: &[Weight]) -> [Linear; 2] {
+        [Linear::new(&w[0], Some(&w[1])), Linear::new(&w[2], Some(&w[3]))]
+    }
+
     #[test]
     fn feed_forward_agrees_with_its_reference() {
         for (rows, hidden, inner) in [(1, 3, 5), (17, 8, 31), (257, 5, 12)] {
@@ -131,8 +131,14 @@ mod tests {
                     .weight(&[hidden, inner])
                     .weight(&[hidden])
                     .run(
-                        |t, x, w| feed_forward(t, &x[0], (&w[0], &w[1]), function, (&w[2], &w[3])),
-                        |x, w| reference(&x[0], (&w[0], &w[1]), function, (&w[2], &w[3])),
+                        |t, x, w| {
+                            let [up, down] = layers(w);
+                            feed_forward(t, &x[0], &up, function, &down)
+                        },
+                        |x, w| {
+                            let [up, down] = layers(w);
+                            reference(&x[0], &up, function, &down)
+                        },
                     );
             }
         }
@@ -142,14 +148,17 @@ mod tests {
     #[test]
     fn feed_forward_equals_its_parts() {
         let weight = |shape: &[usize], tag| Weight::new(&tensor(shape, tag), true).unwrap();
-        let (up, up_bias) = (weight(&[33, 17], 1), weight(&[33], 2));
-        let (down, down_bias) = (weight(&[17, 33], 3), weight(&[17], 4));
+        let [up, down] = layers(&[
+            weight(&[33, 17], 1),
+            weight(&[33], 2),
+            weight(&[17, 33], 3),
+            weight(&[17], 4),
+        ]);
         let x = tensor(&[70, 17], 5);
-        let whole =
-            feed_forward(&silent(), &x, (&up, &up_bias), Activation::Gelu, (&down, &down_bias));
-        let inner = linear::linear(&silent(), &x, &up, Some(&up_bias)).unwrap();
+        let whole = feed_forward(&silent(), &x, &up, Activation::Gelu, &down);
+        let inner = linear::linear(&silent(), &x, &up).unwrap();
         let inner = activation::activation(&silent(), &inner, Activation::Gelu).unwrap();
-        let parts = linear::linear(&silent(), &inner, &down, Some(&down_bias)).unwrap();
+        let parts = linear::linear(&silent(), &inner, &down).unwrap();
         let values = |x: Tensor| x.to_vec2::<f32>().unwrap();
         assert_eq!(values(whole.unwrap()), values(parts));
     }

@@ -11,41 +11,40 @@ use crate::nn::product::{Matrix, Onto, product};
 use crate::nn::tape::{Gradient, Precision, Tape};
 use crate::nn::vector::{each_with, simd};
 use crate::nn::weight::Orientation;
-use crate::nn::{Real, Weight};
+use crate::nn::{Linear, Real, Weight};
 
-/// A weight `[out, in]` and, where there is one, a bias `[out]`.
-pub type Layer<'a> = (&'a Weight, Option<&'a Weight>);
-
-/// `x` `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`; returns `[rows, out]`.
+/// `x` `[rows, in]`; returns `[rows, out]`.
 ///
 /// Computes no gradient for a frozen weight. The gradient of the bias sums chunks of 256 rows, in
 /// order.
-pub fn linear(tape: &Tape, x: &Tensor, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
-    let [y] = linears(tape, x, [(weight, bias)])?;
+pub fn linear(tape: &Tape, x: &Tensor, layer: &Linear) -> Result<Tensor> {
+    let [y] = linears(tape, x, [layer])?;
     Ok(y)
 }
 
 /// Several layers of one input, whose gradient is summed over them in their order.
-pub fn linears<const N: usize>(tape: &Tape, x: &Tensor, layers: [Layer; N]) -> Result<[Tensor; N]> {
+pub fn linears<const N: usize>(
+    tape: &Tape,
+    x: &Tensor,
+    layers: [&Linear; N],
+) -> Result<[Tensor; N]> {
     let (_, inputs) = x.dims2()?;
-    for (weight, bias) in layers {
-        check(inputs, weight, bias)?;
+    for layer in layers {
+        check(inputs, layer)?;
     }
     let source = Source::new(tape.precision(), x)?;
-    let outputs = layers.iter().map(|(weight, bias)| source.forward(weight, *bias));
-    let outputs: Vec<Tensor> = outputs.collect::<Result<_>>()?;
-    let weights = layers.iter().flat_map(|(weight, bias)| std::iter::once(*weight).chain(*bias));
-    if tape.needs(&[x], weights) {
+    let outputs: Vec<Tensor> =
+        layers.iter().map(|layer| source.forward(layer)).collect::<Result<_>>()?;
+    if tape.needs(&[x], layers.iter().flat_map(|layer| layer.weights())) {
         let x = tape.tracks(x).then(|| x.id());
-        let own: Vec<_> =
-            layers.iter().map(|(weight, bias)| ((*weight).clone(), bias.cloned())).collect();
+        let own = layers.map(Linear::clone);
         tape.record_all(&outputs.iter().collect::<Vec<_>>(), move |all, gradients| {
             let mut dx = None;
-            for (dy, (weight, bias)) in all.iter().zip(&own) {
+            for (dy, layer) in all.iter().zip(&own) {
                 let Some(dy) = dy else { continue };
-                source.weight_gradients(dy, weight, bias.as_ref())?;
+                source.weight_gradients(dy, layer)?;
                 if x.is_some() {
-                    dx = Some(source.input_gradient(dy, weight, dx)?);
+                    dx = Some(source.input_gradient(dy, &layer.weight, dx)?);
                 }
             }
             match (x, dx) {
@@ -57,13 +56,13 @@ pub fn linears<const N: usize>(tape: &Tape, x: &Tensor, layers: [Layer; N]) -> R
     outputs.try_into().or_else(|_| bail!("as many outputs as layers"))
 }
 
-/// Fails if `weight` does not take `inputs` columns or `bias` does not fit it; returns its outputs.
-pub(super) fn check(inputs: usize, weight: &Weight, bias: Option<&Weight>) -> Result<usize> {
-    let (outputs, expected) = weight.dims2()?;
+/// Fails if a layer does not take `inputs` columns or its bias does not fit; returns its outputs.
+pub(super) fn check(inputs: usize, layer: &Linear) -> Result<usize> {
+    let (outputs, expected) = layer.weight.dims2()?;
     if inputs != expected {
         bail!("linear: x has {inputs} columns, the weight takes {expected}")
     }
-    if let Some(bias) = bias
+    if let Some(bias) = &layer.bias
         && bias.dims() != [outputs]
     {
         bail!("linear: a bias of shape {:?} for {outputs} outputs", bias.dims())
@@ -72,9 +71,12 @@ pub(super) fn check(inputs: usize, weight: &Weight, bias: Option<&Weight>) -> Re
 }
 
 /// [`linear`] of candle's primitives.
-pub fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let product = x.matmul(&weight.t()?)?;
-    bias.map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
+pub fn reference(x: &Tensor, layer: &Linear) -> Result<Tensor> {
+    let product = x.matmul(&layer.weight.t()?)?;
+    match &layer.bias {
+        Some(bias) => product.broadcast_add(bias),
+        None => Ok(product),
+    }
 }
 
 /// What linear layers read, in the form that products take it; kept for the backward.
@@ -111,14 +113,14 @@ impl Source {
     }
 
     /// x Wᵀ + b, `[rows, out]`.
-    pub fn forward(&self, weight: &Weight, bias: Option<&Weight>) -> Result<Tensor> {
+    pub fn forward(&self, Linear { weight, bias }: &Linear) -> Result<Tensor> {
         let (outputs, inputs) = weight.dims2()?;
         let rows = self.rows()?;
         match &self.form {
             Form::Exact(x) => by_dtype!(x, T => {
                 let x_values = Slice::<T>::new(x)?;
                 let weight = Slice::<T>::new(weight)?;
-                let bias = bias.map(|bias| Slice::<T>::new(bias)).transpose()?;
+                let bias = bias.as_ref().map(|bias| Slice::<T>::new(bias)).transpose()?;
                 let out = written(rows * outputs, |out| {
                     let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
                     let weight = Matrix::new(weight.get(), outputs, inputs).transposed();
@@ -129,7 +131,7 @@ impl Source {
             }),
             Form::Rounded(x) => {
                 let panels = weight.panels(Orientation::Transposed)?;
-                let bias = bias.map(|bias| Slice::<f32>::new(bias)).transpose()?;
+                let bias = bias.as_ref().map(|bias| Slice::<f32>::new(bias)).transpose()?;
                 let out = written(rows * outputs, |out| {
                     let onto = bias.as_ref().map_or(Onto::Nothing, |bias| Onto::Bias(bias.get()));
                     bf16::product(out, Factor::Rows(x), &panels, onto);
@@ -140,12 +142,8 @@ impl Source {
     }
 
     /// Adds to the gradients of a weight and a bias that train: dyᵀ x and the sum of dy over rows.
-    pub fn weight_gradients(
-        &self,
-        dy: &Gradient,
-        weight: &Weight,
-        bias: Option<&Weight>,
-    ) -> Result<()> {
+    pub fn weight_gradients(&self, dy: &Gradient, layer: &Linear) -> Result<()> {
+        let Linear { weight, bias } = layer;
         let (outputs, inputs) = weight.dims2()?;
         let rows = self.rows()?;
         if let Some(bias) = bias
@@ -250,13 +248,16 @@ mod tests {
                 .weight(&[outputs, inputs])
                 .weight(&[outputs])
                 .run(
-                    |t, x, w| linear(t, &x[0], &w[0], Some(&w[1])),
-                    |x, w| reference(&x[0], &w[0], Some(&w[1])),
+                    |t, x, w| linear(t, &x[0], &Linear::new(&w[0], Some(&w[1]))),
+                    |x, w| reference(&x[0], &Linear::new(&w[0], Some(&w[1]))),
                 );
             Check::new("linear without bias")
                 .input(&[rows, inputs])
                 .weight(&[outputs, inputs])
-                .run(|t, x, w| linear(t, &x[0], &w[0], None), |x, w| reference(&x[0], &w[0], None));
+                .run(
+                    |t, x, w| linear(t, &x[0], &Linear::new(&w[0], None)),
+                    |x, w| reference(&x[0], &Linear::new(&w[0], None)),
+                );
         }
     }
 
@@ -266,7 +267,12 @@ mod tests {
         let zeros =
             |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, device).unwrap();
         let weight = |shape: &[usize]| Weight::new(&zeros(shape), true).unwrap();
-        assert!(linear(&silent(), &zeros(&[2, 3]), &weight(&[5, 4]), None).is_err());
-        assert!(linear(&silent(), &zeros(&[2, 3]), &weight(&[5, 3]), Some(&weight(&[4]))).is_err());
+        let layers = [
+            Linear::new(&weight(&[5, 4]), None),
+            Linear::new(&weight(&[5, 3]), Some(&weight(&[4]))),
+        ];
+        for layer in layers {
+            assert!(linear(&silent(), &zeros(&[2, 3]), &layer).is_err(), "{layer:?}");
+        }
     }
 }

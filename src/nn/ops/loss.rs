@@ -107,6 +107,67 @@ pub fn cross_entropy_reference(
     (log_p * wanted.to_dtype(logits.dtype())?)?.sum_all()?.affine(-1.0 / denominator, 0.0)
 }
 
+/// Cross entropy over the units of a row: `logits` `[units, columns]`, `starts` `[rows + 1]` says
+/// where the units of each row start, `targets` `[rows, columns]` which of the row's units is meant in
+/// each column, or −100. Returns a scalar: Σ over rows and columns of −log softmax(units)_target, over
+/// `denominator`.
+///
+/// Answers have two columns, first and last token; choices have one. Fails on a target that is no
+/// unit of its row and on a denominator that is not positive.
+pub fn segment_cross_entropy(
+    tape: &Tape,
+    logits: &Tensor,
+    starts: &[usize],
+    targets: &[i64],
+    denominator: f64,
+) -> Result<Tensor> {
+    let columns = check_segments(logits, starts, targets, denominator)?;
+    by_dtype!(logits, T => {
+        let slice = Slice::<T>::new(logits)?;
+        let values = slice.get();
+        let mut gradient = vec![<T as Real>::ZERO; values.len()];
+        let mut sum = 0.0;
+        for (row, units) in starts.windows(2).enumerate() {
+            for column in 0..columns {
+                let Ok(target) = usize::try_from(targets[row * columns + column]) else { continue };
+                let places = (units[0]..units[1]).map(|unit| unit * columns + column);
+                let logit = |place: usize| values[place].to_f64();
+                let most = places.clone().map(logit).fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = places.clone().map(|place| (logit(place) - most).exp()).sum();
+                let own = (units[0] + target) * columns + column;
+                sum += most + total.ln() - logit(own);
+                for place in places {
+                    let hit = if place == own { 1.0 } else { 0.0 };
+                    let p = (logit(place) - most).exp() / total;
+                    gradient[place] = T::of((p - hit) / denominator);
+                }
+            }
+        }
+        scalar(tape, logits, T::of(sum / denominator), gradient)
+    })
+}
+
+/// [`segment_cross_entropy`] of candle's primitives.
+pub fn segment_cross_entropy_reference(
+    logits: &Tensor,
+    starts: &[usize],
+    targets: &[i64],
+    denominator: f64,
+) -> Result<Tensor> {
+    let columns = check_segments(logits, starts, targets, denominator)?;
+    let mut sum = logits.narrow(0, 0, 1)?.narrow(1, 0, 1)?.affine(0.0, 0.0)?.sum_all()?;
+    for (row, units) in starts.windows(2).enumerate() {
+        for column in 0..columns {
+            let Ok(target) = usize::try_from(targets[row * columns + column]) else { continue };
+            let own = logits.narrow(0, units[0], units[1] - units[0])?.narrow(1, column, 1)?;
+            let shifted = own.broadcast_sub(&own.max_keepdim(0)?.detach())?;
+            let log_sum = shifted.exp()?.sum_all()?.log()?;
+            sum = (sum + (log_sum - shifted.narrow(0, target, 1)?.sum_all()?)?)?;
+        }
+    }
+    sum.affine(1.0 / denominator, 0.0)
+}
+
 /// `logits`, `targets` `[n, classes]`, targets in [0, 1], row by row. Returns a scalar:
 /// Σ (max(x, 0) − x·y + ln(1 + e^−|x|)) / `denominator`.
 pub fn bce_with_logits(
@@ -171,6 +232,32 @@ fn check_classes(
     }
     check_denominator(denominator)?;
     Ok((rows, classes))
+}
+
+/// The number of columns.
+fn check_segments(
+    logits: &Tensor,
+    starts: &[usize],
+    targets: &[i64],
+    denominator: f64,
+) -> Result<usize> {
+    let (units, columns) = logits.dims2()?;
+    let rows = starts.len().saturating_sub(1);
+    if !starts.is_sorted() || starts.last().is_none_or(|end| *end > units) {
+        bail!("cross entropy: rows of {:?} units for {units}", starts.last())
+    }
+    if targets.len() != rows * columns {
+        bail!("cross entropy: {} targets for {rows} rows of {columns} columns", targets.len())
+    }
+    for (row, own) in targets.chunks_exact(columns.max(1)).enumerate() {
+        let length = starts[row + 1] - starts[row];
+        let known = |target: i64| usize::try_from(target).is_ok_and(|target| target < length);
+        if let Some(target) = own.iter().find(|target| **target != IGNORED && !known(**target)) {
+            bail!("cross entropy: target {target} is not one of {length} units of row {row}")
+        }
+    }
+    check_denominator(denominator)?;
+    Ok(columns)
 }
 
 fn check_values(values: &Tensor, targets: &[f32], denominator: f64) -> Result<()> {
@@ -301,6 +388,28 @@ mod tests {
         assert_eq!(loss([-1e4, 1e4]), (2e4, 2e4));
         let (ce, bce) = loss([f32::NAN, 0.0]);
         assert!(ce.is_nan() && bce.is_nan());
+    }
+
+    /// By hand: equal logits of n units have the loss ln n; an ignored column has none.
+    #[test]
+    fn rows_choose_among_their_units() {
+        let starts = [0, 3, 4, 9];
+        let targets = [2, 0, 0, IGNORED, 4, 1];
+        Check::new("segment_cross_entropy").input(&[9, 2]).run(
+            |t, x, _| segment_cross_entropy(t, &x[0], &starts, &targets, 3.0),
+            |x, _| segment_cross_entropy_reference(&x[0], &starts, &targets, 3.0),
+        );
+        let zeros = Tensor::zeros((9, 2), candle_core::DType::F32, &candle_core::Device::Cpu);
+        let loss = segment_cross_entropy(&silent(), &zeros.unwrap(), &starts, &targets, 1.0);
+        let wanted = 2.0 * 3f32.ln() + 2.0 * 5f32.ln();
+        assert!((flat(&loss.unwrap())[0] - wanted).abs() < 1e-6);
+        let x = tensor(&[9, 2], 0);
+        let fails = |starts: &[usize], targets: &[i64]| {
+            segment_cross_entropy(&silent(), &x, starts, targets, 1.0).is_err()
+        };
+        assert!(
+            fails(&starts, &[3, 0, 0, 0, 0, 0]) && fails(&starts, &[0]) && fails(&[0, 10], &[0, 0])
+        );
     }
 
     #[test]

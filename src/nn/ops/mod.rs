@@ -13,6 +13,7 @@ pub mod feed_forward;
 pub mod layer_norm;
 pub mod linear;
 pub mod loss;
+pub mod mean_rows;
 pub mod noise;
 pub mod take_rows;
 pub(crate) mod tensor;

@@ -171,7 +171,7 @@ impl Train {
 
 /// rows / (classes · rows of the class), over the rows that have a class; 0 for a class without rows.
 fn balanced(labels: usize, targets: &Targets) -> Option<Vec<f32>> {
-    let Targets::Class(classes) = targets else { return None };
+    let (Targets::Class(classes) | Targets::Each { classes, .. }) = targets else { return None };
     let mut counts = vec![0usize; labels];
     for class in classes {
         let place = usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));

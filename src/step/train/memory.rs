@@ -25,8 +25,10 @@ impl Train {
         };
         let head = model.head.as_ref()?;
         let task = task(&head.task).ok()?;
-        let outputs = head.outputs.or_else(|| task.output_count(&tokens.labels).ok())?;
-        let network = Network::new(&model.config, task, outputs).ok()?;
+        let backbone = model.backbone().ok()?;
+        let of_data = || task.output_count(&tokens.labels, backbone.as_ref()).ok();
+        let outputs = head.outputs.or_else(of_data)?;
+        let network = Network::new(&model.config, task, head.kind, outputs).ok()?;
         let compute = self.precision.compute(&self.memory);
         let updates = quick.map(|quick| quick.updates);
         let settings = self.settings(Default::default(), updates, compute).ok()?;

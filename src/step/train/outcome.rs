@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::{Train, VALIDATIONS};
 use crate::data::{ColumnData, Labels, Table, Tables, Targets, Tokens};
-use crate::model::{Model, ModelError};
-use crate::step::eval::model_labels;
+use crate::model::{self, Model, ModelError, Per};
+use crate::step::eval::output_labels;
 use crate::step::metric::build;
 use crate::step::predictions::Made;
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
-use crate::task::Outputs;
 use crate::task::assemble::{self, Assembled};
-use crate::train::{LogRow, Trained, values};
+use crate::task::{Logits, Outputs};
+use crate::train::evaluate::Scored;
+use crate::train::{LogRow, Trained, metrics, values};
 
 impl Train {
     pub(super) fn scores(&self, validation: &Table) -> Result<Scores, StepError> {
@@ -71,6 +72,7 @@ pub(super) fn head_of(labels: &Labels) -> &'static str {
         Labels::Values | Labels::Unknown => Outputs::Values,
         Labels::Classes { .. } => Outputs::Classes,
         Labels::Multi { .. } => Outputs::Labels,
+        Labels::Tags { .. } => Outputs::Tags,
     };
     let found = crate::task::tasks().iter().find(|task| task.outputs() == outputs);
     found.map_or("", |task| task.name())
@@ -90,7 +92,7 @@ impl Finish<'_> {
         &self,
         step: &Train,
         trained: Trained,
-        validated: Option<(&Arc<Tokens>, Targets)>,
+        validated: Option<(&Arc<Tokens>, &Targets)>,
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
         let network = &self.assembled.network;
         let log = log(&trained)?;
@@ -126,19 +128,15 @@ impl Finish<'_> {
             ("log", Value::Log(Arc::new(log))),
         ];
         if let Some((tokens, targets)) = validated {
-            let labels = model_labels(&kept, network.task().outputs(), network.outputs());
             let mut tables = Tables::new();
             for validation in &trained.validations {
-                let losses =
-                    network.task().row_losses(&validation.logits, network.outputs(), &targets);
-                let predictions = Predictions::new(&Made {
-                    head: network.task().name(),
-                    labels: &labels,
-                    ids: tokens.ids.clone(),
-                    targets: &targets,
-                    logits: &validation.logits,
-                    losses: &losses,
-                })?;
+                let scored = Scored {
+                    logits: validation.logits.clone(),
+                    starts: self.starts(tokens),
+                    losses: validation.losses.clone(),
+                    targets: targets.clone(),
+                };
+                let predictions = self.predictions(tokens, &scored)?;
                 tables.insert(validation_name(validation.update), predictions.table);
             }
             let kept = tables
@@ -150,6 +148,42 @@ impl Finish<'_> {
         }
         made.push(("report", Value::Report(Arc::new(report))));
         Ok(made)
+    }
+
+    /// Where the units of each row start.
+    fn starts(&self, tokens: &Tokens) -> Vec<usize> {
+        let units = |row: usize| match self.assembled.network.per() {
+            Per::Sequence => tokens.sequence_lengths(row).count(),
+            Per::Token => tokens.row_length(row),
+            // Only losses are kept of these.
+            Per::Selected => 0,
+        };
+        let mut starts = vec![0];
+        let mut end = 0;
+        starts.extend((0..tokens.rows()).map(|row| {
+            end += units(row);
+            end
+        }));
+        starts
+    }
+
+    fn predictions(&self, tokens: &Tokens, scored: &Scored) -> Result<Predictions, StepError> {
+        let Assembled { network, labels, .. } = self.assembled;
+        let (task, outputs) = (network.task(), network.outputs());
+        Predictions::new(&Made {
+            head: task.name(),
+            labels: &output_labels(&labels.names, task.outputs(), outputs),
+            ids: tokens.ids.clone(),
+            targets: &scored.targets,
+            logits: Logits { values: &scored.logits, outputs, starts: &scored.starts },
+            losses: &scored.losses,
+        })
+    }
+
+    /// A validation as metrics read it.
+    pub(super) fn read(&self, tokens: &Tokens, scored: &Scored) -> model::Result<metrics::Scored> {
+        let read = self.predictions(tokens, scored).and_then(|made| made.scored());
+        read.map_err(|error| ModelError::new(error.message))
     }
 
     fn model_of(&self, values: Vec<Vec<f32>>) -> Result<Model, StepError> {

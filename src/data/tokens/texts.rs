@@ -1,0 +1,103 @@
+//! Rows of one text or of a pair.
+
+use rayon::prelude::*;
+
+use super::{Collected, Overflow, Parts, TokenReport, Tokenization, Tokens};
+use crate::data::error::{DataError, Fault, Result};
+use crate::data::{Table, Tokenizer};
+
+impl Tokens {
+    /// Tokenizes the column `text`, or the pair `text` and `text_pair`.
+    ///
+    /// # Errors
+    /// A column is missing, `max_length` leaves no room for the text, or a row is too long and
+    /// `overflow` is `Error`.
+    pub fn of(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+        let texts = table.texts("text")?;
+        let pair = table.has("text_pair");
+        let pairs = if pair { Some(table.texts("text_pair")?) } else { None };
+        let special = tokenizer.special_tokens(pair);
+        let least = special + if pair { 2 } else { 1 };
+        if how.max_length < least {
+            return Err(DataError::new(
+                Fault::Tokenizer,
+                format!(
+                    "max_length = {} leaves no room for the text: {special} of the tokens are special",
+                    how.max_length
+                ),
+            )
+            .help(format!("at least {least} are needed")));
+        }
+        let cutter = tokenizer.cutting(how.max_length)?;
+
+        struct Row {
+            ids: Vec<u32>,
+            type_ids: Vec<u32>,
+            whole: usize,
+        }
+        // Rows are encoded in parallel and collected in their order.
+        let encoded: Vec<Row> = (0..texts.len())
+            .into_par_iter()
+            .map(|row| -> Result<Row> {
+                let text = texts.get(row).map(String::as_str).unwrap_or_default();
+                let second = pairs.as_ref().and_then(|pairs| pairs.get(row)).map(String::as_str);
+                let full = tokenizer.encode(text, second).map_err(|error| table.at(row, error))?;
+                let whole = full.ids.len();
+                let kept = match how.overflow {
+                    Overflow::Truncate | Overflow::Stride(_) if whole > how.max_length => {
+                        cutter.encode(text, second).map_err(|error| table.at(row, error))?
+                    }
+                    _ => full,
+                };
+                Ok(Row { ids: kept.ids, type_ids: kept.type_ids, whole })
+            })
+            .collect::<Result<_>>()?;
+
+        let mut report = TokenReport { rows: encoded.len(), ..TokenReport::default() };
+        let mut collected = Collected::default();
+        let mut kept = Vec::with_capacity(encoded.len());
+        for (number, row) in encoded.iter().enumerate() {
+            report.longest = report.longest.max(row.whole);
+            if row.whole > how.max_length {
+                match how.overflow {
+                    Overflow::Truncate | Overflow::Stride(_) => report.truncated += 1,
+                    Overflow::Drop => {
+                        report.dropped += 1;
+                        continue;
+                    }
+                    Overflow::Error => {
+                        let error = DataError::new(
+                            Fault::Row,
+                            format!(
+                                "the row has {} tokens, max_length is {}",
+                                row.whole, how.max_length
+                            ),
+                        );
+                        return Err(table
+                            .at(number, error)
+                            .help("`overflow = truncate` cuts such rows, `overflow = drop` leaves them out"));
+                    }
+                }
+            }
+            kept.push(number);
+            collected.push(&row.ids, &row.type_ids);
+        }
+        report.tokens = collected.input_ids.len();
+        let all_ids = table.ids();
+        let ids = kept.iter().filter_map(|row| all_ids.get(*row).cloned()).collect();
+        Ok(Tokens {
+            offsets: collected.offsets(),
+            input_ids: collected.input_ids.into(),
+            token_type_ids: collected.token_type_ids.into(),
+            sequences: None,
+            targets: table.targets()?.take(&kept),
+            labels: table.labels().clone(),
+            ids,
+            tokenization: how,
+            tokenizer: tokenizer.digest(),
+            pair,
+            report,
+            parts: Parts::Rows,
+        })
+    }
+}
