@@ -3,9 +3,11 @@
 
 use ftrun::schema::Pick;
 use ftrun::train::metrics::{
-    Average, AveragePrecision, Brier, Classes, CohenKappa, ExpectedCalibrationError, F1,
-    HammingLoss, Jaccard, KappaWeights, Metric, Metrics, MultiClass, MultiLabel, Outcome,
-    Precision, RankAverage, Recall, RocAuc, Scored, TopK, Values, evaluate,
+    Accuracy, Answers, Average, AveragePrecision, Brier, Classes, CohenKappa, EntityAverage,
+    EntityF1, EntityMode, EntityPrecision, EntityRecall, EntityReport, EntityScheme, ExactMatch,
+    ExpectedCalibrationError, F1, HammingLoss, Jaccard, KappaWeights, Metric, Metrics, MultiClass,
+    MultiLabel, NullThreshold, Outcome, Precision, Questions, RankAverage, Recall, RocAuc, Scored,
+    SquadF1, Strict, Tags, TopK, Values, evaluate, normalised_answer,
 };
 use serde_json::Value as Json;
 
@@ -95,6 +97,83 @@ fn cohen_kappa_of_two_raters_equals_scikit_learn() {
         ("cohen_kappa_quadratic_0_1", KappaWeights::Quadratic),
     ] {
         check(key, &CohenKappa { weights }, &scored, &agreement[key]);
+    }
+}
+
+/// Tags of sentences, as the golden file has them.
+fn tagged(case: &Json) -> Scored {
+    let sentences = |key: &str| -> Vec<Vec<String>> {
+        let tags = |sentence| list(sentence).iter().map(|tag| text(tag).to_string()).collect();
+        list(&case[key]).iter().map(tags).collect()
+    };
+    Scored::Tags(Tags::new(sentences("y_true"), sentences("y_pred")).expect("sound tags"))
+}
+
+/// The metric behind a key of the lenient values, or of the strict ones.
+fn tag_metric(key: &str, strict: bool) -> Option<Box<dyn Metric>> {
+    let mode = || match strict {
+        false => EntityMode::Default,
+        true => EntityMode::Strict(Strict { scheme: Some(EntityScheme::Iob2) }),
+    };
+    let average = EntityAverage::Micro;
+    Some(match key {
+        "precision" => Box::new(EntityPrecision { average, mode: mode() }),
+        "recall" => Box::new(EntityRecall { average, mode: mode() }),
+        "f1" => Box::new(EntityF1 { average, mode: mode() }),
+        "macro_f1" => Box::new(EntityF1 { average: EntityAverage::Macro, mode: mode() }),
+        "accuracy" => Box::new(Accuracy {}),
+        "report" => Box::new(EntityReport { mode: mode() }),
+        _ => return None,
+    })
+}
+
+#[test]
+fn sequence_labelling_metrics_equal_seqeval() {
+    let golden = golden();
+    let case = &golden["sequence_labelling"];
+    let scored = tagged(case);
+    for (group, strict) in [("default", false), ("strict_iob2", true)] {
+        for (key, expected) in case[group].as_object().expect("values") {
+            let at = format!("{group}: {key}");
+            let metric = tag_metric(key, strict).unwrap_or_else(|| panic!("{at} is not computed"));
+            match key.as_str() {
+                "report" => check_report(&evaluate(metric.as_ref(), &scored), expected),
+                _ => check(&at, metric.as_ref(), &scored, expected),
+            }
+        }
+    }
+    // The truth is IOB2 itself, so that the scheme is found.
+    let found = EntityMode::Strict(Strict { scheme: None });
+    let metric = EntityF1 { average: EntityAverage::Micro, mode: found };
+    check("strict by itself", &metric, &scored, &case["strict_iob2"]["f1"]);
+}
+
+fn check_report(report: &Outcome, expected: &Json) {
+    let Outcome::Table(table) = report else { panic!("a table") };
+    let expected = expected.as_object().expect("a report");
+    assert_eq!(table.rows.len(), expected.len());
+    for (name, cells) in &table.rows {
+        let row = &expected[&name.replace("average", "avg")];
+        for (cell, key) in cells.iter().zip(["precision", "recall", "f1-score", "support"]) {
+            close(&format!("{name}: {key}"), *cell, row[key].as_f64().expect("a number"));
+        }
+    }
+}
+
+#[test]
+fn answers_are_compared_as_squad_does() {
+    let golden = golden();
+    for case in list(&golden["squad"]) {
+        let [gold, predicted] = ["gold", "pred"].map(|key| text(&case[key]).to_string());
+        assert_eq!(normalised_answer(&gold), text(&case["normalized_gold"]), "{gold:?}");
+        let golds = if gold.is_empty() { vec![] } else { vec![gold.clone()] };
+        let answers = Answers::new(std::slice::from_ref(&predicted), &[golds], vec![0.0], 0.0);
+        let scored = Scored::Answers(answers.expect("sound answers"));
+        let (of, threshold) = (|| Questions::All, || NullThreshold::Predicted);
+        let at = format!("{gold:?} and {predicted:?}");
+        let exact = Json::from(case["exact"].as_f64().expect("a number"));
+        check(&at, &ExactMatch { of: of(), threshold: threshold() }, &scored, &exact);
+        check(&at, &SquadF1 { of: of(), threshold: threshold() }, &scored, &case["f1"]);
     }
 }
 

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ftrun::data::{Labels, Targets};
+use ftrun::data::{IGNORED, Labels, Targets};
 use ftrun::model::checkpoint::read_config;
 use ftrun::model::{Compute, Config, HeadChoice, Model, Pass};
 use ftrun::nn::Parameters;
 use ftrun::schema::{Arg, Bound, Or, Pick, Quantity, Unit};
-use ftrun::task::{LossOptions, Network, assemble, task_of_problem};
+use ftrun::task::{
+    Heads, LossOptions, Network, Outputs, Task, assemble, task_of_config, task_of_problem,
+};
 use ftrun::train::schedule::Span;
 use ftrun::train::{
     BatchSize, Budget, Ending, Keep, Optimizers, Schedules, Settings, Unattended, train,
@@ -88,32 +90,35 @@ fn check(folder: &Path) -> Checked<Verdict> {
     let config = read_config(folder).map_err(text)?;
     let inputs = tensors(&folder.join("inputs.safetensors"))?;
     let Some(task) = task_of_case(&config, &inputs)? else {
-        return Ok(Verdict::Unsupported("its head is none of a whole sequence".to_string()));
+        return Ok(Verdict::Unsupported("its head is none of ours".to_string()));
     };
     let class = case["class"].as_str().unwrap_or_default();
-    match ftrun::model::architecture(&config) {
+    let request = Pick::<Heads>::default_of(task.name()).and_then(|head| head.build());
+    let kind = request.ok_or("a task without a head")?.kind();
+    let outputs = match ftrun::model::architecture(&config) {
         Ok(family) => {
             let backbone = family.build(&config).map_err(text)?;
-            let head = backbone.sequence_head(1);
+            let head = backbone.head(kind, 1);
             if head.is_none_or(|head| head.class() != class) {
                 return Ok(Verdict::Unsupported(format!("the head of {class}")));
             }
+            task.fixed_outputs(backbone.as_ref())
         }
         Err(_) => {
             let found = config.model_type().map_err(text)?;
             return Ok(Verdict::Unsupported(format!("the architecture {found}")));
         }
-    }
+    };
 
     let rows = rows(&inputs, task)?;
-    let choice = HeadChoice { task: task.to_string(), new: false, outputs: None };
+    let choice = HeadChoice { task: task.name().to_string(), kind, new: false, outputs };
     let (model, _) = Model::from_folder(folder, config, Some(&choice)).map_err(text)?;
     let assembled = assemble::for_evaluation(&model, None).map_err(text)?;
     let (network, parameters) = (&assembled.network, &assembled.parameters);
 
     let outputs = tensors(&folder.join("outputs.safetensors"))?;
     let (loss, logits) = forward(network, parameters, &rows)?;
-    let wanted = outputs.get("logits").ok_or("no logits in the outputs")?.floats.clone();
+    let wanted = wanted_logits(&outputs, &inputs, &rows)?;
     let deviation = relative_to_largest(&logits, &wanted)?;
     let wanted_loss = outputs.get("loss").and_then(|loss| loss.floats.first().copied());
     let wanted_loss = wanted_loss.ok_or("no loss in the outputs")?;
@@ -126,29 +131,36 @@ fn check(folder: &Path) -> Checked<Verdict> {
     Ok(Verdict::Ok(found))
 }
 
-/// What the config says, else what the labels look like; none for heads that are not of a sequence.
-fn task_of_case(config: &Config, inputs: &Tensors) -> Checked<Option<&'static str>> {
-    let Some(labels) = inputs.get("labels") else { return Ok(None) };
+/// What the config says of the class, else what the labels look like; none for encoder-decoders and
+/// for inputs that are no text.
+fn task_of_case(config: &Config, inputs: &Tensors) -> Checked<Option<&'static dyn Task>> {
     if !inputs.contains_key("input_ids") || config.get("is_encoder_decoder") == Some(&true.into()) {
         return Ok(None);
     }
-    let rows = inputs.get("input_ids").and_then(|ids| ids.shape.first().copied());
-    let of_rows = labels.shape.first().copied() == rows;
-    let named = config.text("problem_type").map_err(text)?.and_then(task_of_problem);
-    if let (Some(task), true) = (named, of_rows) {
-        return Ok(Some(task.name()));
-    }
-    Ok(match (labels.shape.len(), labels.integer) {
-        (1, true) if of_rows => Some("sequence_classification"),
-        (1, false) if of_rows => Some("sequence_regression"),
-        (2, false) if of_rows => Some("multi_label_classification"),
-        _ => None,
+    let Some(labels) = inputs.get("labels") else { return task_of_config(config).map_err(text) };
+    let named = task_of_config(config).map_err(text)?;
+    // A class says nothing of the three tasks on whole sequences where `problem_type` is not set.
+    let of_sequences = match (labels.shape.len(), labels.integer) {
+        (1, true) => "sequence_classification",
+        (1, false) => "sequence_regression",
+        _ => "multi_label_classification",
+    };
+    let set = config.text("problem_type").map_err(text)?.is_some();
+    Ok(match named {
+        Some(task) if task.class_suffix() == "ForSequenceClassification" && !set => {
+            Some(ftrun::task::task(of_sequences).map_err(text)?)
+        }
+        other => other,
     })
 }
 
-fn rows(inputs: &Tensors, task: &str) -> Checked<Rows> {
+fn rows(inputs: &Tensors, task: &dyn Task) -> Checked<Rows> {
     let ids = inputs.get("input_ids").ok_or("no input_ids")?;
-    let [count, width] = ids.shape[..] else { return Err("input_ids are no matrix".to_string()) };
+    let (count, choices, width) = match ids.shape[..] {
+        [count, width] => (count, 0, width),
+        [count, choices, width] => (count * choices, choices, width),
+        _ => return Err("input_ids are no matrix".to_string()),
+    };
     let mut lengths = vec![width; count];
     if let Some(mask) = inputs.get("attention_mask") {
         for (row, length) in lengths.iter_mut().enumerate() {
@@ -159,24 +171,83 @@ fn rows(inputs: &Tensors, task: &str) -> Checked<Rows> {
             }
         }
     }
+    // PyTorch's answers are chosen among the padding too, so that it takes part in the loss.
+    let padded = task.outputs() == Outputs::Answers;
+    let attended = if padded { lengths.clone() } else { Vec::new() };
+    if padded {
+        lengths = vec![width; count];
+    }
     let cut = |tensor: &Tensor| -> Vec<Vec<u32>> {
         let of = |row: usize| &tensor.floats[row * width..row * width + lengths[row]];
         (0..count).map(|row| of(row).iter().map(|id| *id as u32).collect()).collect()
     };
+    let input_ids = cut(ids);
+    let token_type_ids = inputs.get("token_type_ids").map(cut).unwrap_or_default();
+    let rows = Rows { input_ids, token_type_ids, attended, choices, ..Rows::default() };
+    if padded {
+        let place = |name: &str, row: usize| -> Checked<i64> {
+            let places = inputs.get(name).ok_or(format!("no {name}"))?;
+            // Clamped to the width, which is ignored.
+            let place = places.floats[row].max(0.0) as usize;
+            Ok(if place < width { place as i64 } else { IGNORED })
+        };
+        let span = |row| Ok([place("start_positions", row)?, place("end_positions", row)?]);
+        let targets = Targets::Spans((0..count).map(span).collect::<Checked<_>>()?);
+        return Ok(Rows { targets, ..rows });
+    }
     let labels = inputs.get("labels").ok_or("no labels")?;
+    let classes: Vec<i64> = labels.floats.iter().map(|class| *class as i64).collect();
     let values = labels.floats.iter().map(|value| *value as f32).collect();
-    let targets = match task {
-        "sequence_classification" => {
-            Targets::Class(labels.floats.iter().map(|class| *class as i64).collect())
+    let each = |of: &dyn Fn(usize) -> Vec<i64>| {
+        let mut starts = vec![0];
+        let mut all = Vec::new();
+        for row in 0..count {
+            all.extend(of(row));
+            starts.push(all.len());
         }
-        "sequence_regression" => Targets::Value(values),
-        _ => Targets::Multi { classes: labels.shape.get(1).copied().unwrap_or(1), values },
+        Targets::Each { starts, classes: all }
     };
-    Ok(Rows {
-        input_ids: cut(ids),
-        token_type_ids: inputs.get("token_type_ids").map(cut).unwrap_or_default(),
-        targets,
+    let of_row = |row: usize| &classes[row * width..row * width + lengths[row]];
+    Ok(match task.outputs() {
+        Outputs::Classes | Outputs::Choices => Rows { targets: Targets::Class(classes), ..rows },
+        Outputs::Values => Rows { targets: Targets::Value(values), ..rows },
+        Outputs::Labels => {
+            let classes = labels.shape.get(1).copied().unwrap_or(1);
+            Rows { targets: Targets::Multi { classes, values }, ..rows }
+        }
+        Outputs::Tags => Rows { targets: each(&|row| of_row(row).to_vec()), ..rows },
+        Outputs::Tokens => {
+            let chosen = |row: usize| -> Vec<usize> {
+                (0..lengths[row]).filter(|place| of_row(row)[*place] != IGNORED).collect()
+            };
+            let classes = |row: usize| chosen(row).iter().map(|at| of_row(row)[*at]).collect();
+            let selected = (0..count).map(chosen).collect();
+            Rows { targets: each(&classes), selected, ..rows }
+        }
+        Outputs::Answers | Outputs::Vectors => return Err("a task without labels".to_string()),
     })
+}
+
+/// PyTorch's logits of the units that we score: without its padding, and of masked tokens alone.
+fn wanted_logits(outputs: &Tensors, inputs: &Tensors, rows: &Rows) -> Checked<Vec<f64>> {
+    if let (Some(starts), Some(ends)) = (outputs.get("start_logits"), outputs.get("end_logits")) {
+        return Ok(starts.floats.iter().zip(&ends.floats).flat_map(|(a, b)| [*a, *b]).collect());
+    }
+    let logits = outputs.get("logits").ok_or("no logits in the outputs")?;
+    let width = inputs.get("input_ids").and_then(|ids| ids.shape.last().copied()).unwrap_or(0);
+    let [_, of_tokens, classes] = logits.shape[..] else { return Ok(logits.floats.clone()) };
+    if of_tokens != width {
+        return Ok(logits.floats.clone());
+    }
+    let mut wanted = Vec::new();
+    for (row, ids) in rows.input_ids.iter().enumerate() {
+        let every: Vec<usize> = (0..ids.len()).collect();
+        for place in rows.selected.get(row).unwrap_or(&every) {
+            let at = (row * width + place) * classes;
+            wanted.extend_from_slice(&logits.floats[at..at + classes]);
+        }
+    }
+    Ok(wanted)
 }
 
 /// Loss and logits of all rows; leaves the gradients in `parameters`.
@@ -184,7 +255,7 @@ fn forward(network: &Network, parameters: &Parameters, rows: &Rows) -> Checked<(
     use ftrun::train::Examples;
     let options = LossOptions::default();
     let denominator = network.task().denominator(&rows.targets, &options);
-    let input = rows.input(&rows.all(), 0).map_err(text)?;
+    let input = rows.input(&rows.all(), 0, None).map_err(text)?;
     parameters.zero_grad();
     let pass = Pass::training(Compute::default(), None);
     let forward = network
@@ -278,7 +349,7 @@ fn trajectory(
         optimizer: optimizer.build().ok_or("no optimizer")?,
         schedule: schedule.build().ok_or("no schedule")?,
         budget: Budget::Updates(number("steps")? as u64),
-        batch: BatchSize::Rows(rows.input_ids.len()),
+        batch: BatchSize::Rows(rows.all().len()),
         gradient_accumulation: 1,
         defer_rows: true,
         max_grad_norm: Some(number("max_grad_norm")?),
@@ -398,6 +469,9 @@ fn text(error: impl std::fmt::Display) -> String {
 /// A case file's labels are numbers of classes; the data's names do not matter here.
 #[test]
 fn the_heads_of_the_cases_are_those_of_the_language() {
+    let config = Config::parse(br#"{"model_type": "bert"}"#).expect("a config");
+    let family = ftrun::model::architecture(&config).expect("a family");
+    let backbone = family.build(&config).expect("a backbone");
     for (problem, labels, outputs) in [
         (
             "single_label_classification",
@@ -412,6 +486,6 @@ fn the_heads_of_the_cases_are_those_of_the_language() {
         ),
     ] {
         let task = task_of_problem(problem).expect("a task");
-        assert_eq!(task.output_count(&labels).expect("outputs"), outputs);
+        assert_eq!(task.output_count(&labels, backbone.as_ref()).expect("outputs"), outputs);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ftrun::data::{Labels, Targets};
 use ftrun::model::{
-    Compute, Config, Dropping, HeadChoice, Memory, Model, ModelError, Pass, Path, Read,
+    Compute, Config, Dropping, HeadChoice, HeadKind, Memory, Model, ModelError, Pass, Path, Read,
 };
 use ftrun::nn::Parameters;
 use ftrun::nn::Precision;
@@ -13,8 +13,8 @@ use ftrun::task::assemble::{self, Assembled};
 use ftrun::task::{LossOptions, Network};
 use ftrun::train::{
     BatchSize, Budget, Control, Ending, Event, Examples, Keep, Measure, Optimizer, Optimizers,
-    Schedules, Settings, Snapshot, State, Trained, Unattended, ValidationSet, evaluate, train,
-    values,
+    Schedules, Settings, Snapshot, State, Trained, Unattended, ValidationSet, evaluate, metrics,
+    train, values,
 };
 
 use crate::rows::Rows;
@@ -35,7 +35,7 @@ fn config(dropout: f64) -> Config {
 /// Drawn from the seed; the values of biases and norms are moved off their defaults, so that each
 /// matters.
 fn assembled(dropout: f64) -> Assembled {
-    let choice = HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
+    let choice = choice("sequence_classification", None);
     let (model, _) = Model::from_config(config(dropout), Some(&choice), None).expect("a model");
     let made = assemble::for_training(&model, &labels(), SEED).expect("a network");
     let mut all = values::copy(&made.parameters).expect("values");
@@ -53,6 +53,24 @@ fn labels() -> Labels {
     Labels::Classes { names, declared: false }
 }
 
+/// The head of a task on whole sequences.
+fn choice(task: &str, outputs: Option<usize>) -> HeadChoice {
+    HeadChoice { task: task.into(), kind: HeadKind::Sequence, new: false, outputs }
+}
+
+/// Nothing that a metric reads: for runs that look at losses alone.
+fn unread(_: &evaluate::Scored) -> ftrun::model::Result<metrics::Scored> {
+    Err(ModelError::new("no metric is asked for"))
+}
+
+/// Logits of all rows.
+fn logits_of(network: &Network, parameters: &Parameters, rows: &Rows) -> Vec<f32> {
+    evaluate::score(network, parameters, rows, Compute::default(), &mut |_| true)
+        .expect("scored")
+        .expect("not stopped")
+        .logits
+}
+
 /// Rows of 1 to 20 tokens with two types, classes 0, 1, 2.
 fn rows(count: usize) -> Rows {
     let lengths = (0..count).map(|row| 1 + (row * 7 + 3) % 20);
@@ -66,6 +84,7 @@ fn rows(count: usize) -> Rows {
         input_ids: input_ids.collect(),
         token_type_ids: types.collect(),
         targets: Targets::Class((0..count as i64).map(|row| (row * row) % 3).collect()),
+        ..Rows::default()
     }
 }
 
@@ -141,15 +160,22 @@ fn gradients(
     let options = LossOptions::default();
     let task = made.network.task();
     let denominator: f64 =
-        batches.iter().map(|batch| task.denominator(&rows.targets(batch), &options)).sum();
+        batches.iter().map(|batch| task.denominator(&rows.targets(batch, None), &options)).sum();
     made.parameters.zero_grad();
     let (mut loss, mut place) = (0.0, 0);
     for batch in batches {
-        let input = rows.input(batch, place).expect("an input");
+        let input = rows.input(batch, place, None).expect("an input");
         place += batch.len() as u32;
         let forward = made
             .network
-            .forward(&made.parameters, &input, &rows.targets(batch), &options, denominator, pass)
+            .forward(
+                &made.parameters,
+                &input,
+                &rows.targets(batch, None),
+                &options,
+                denominator,
+                pass,
+            )
             .expect("a forward");
         loss += f64::from(forward.loss.to_scalar::<f32>().expect("a scalar"));
         pass.backward(&forward.loss, &made.parameters).expect("a backward");
@@ -398,11 +424,7 @@ fn two_threads_make_the_bits_of_one() {
 fn order_and_neighbours_of_a_row_do_not_change_its_logits() {
     let made = assembled(0.1);
     let rows = rows(20);
-    let of = |rows: &Rows| {
-        evaluate::logits(&made.network, &made.parameters, rows, Compute::default(), &mut |_| true)
-            .expect("logits")
-            .expect("not stopped")
-    };
+    let of = |rows: &Rows| logits_of(&made.network, &made.parameters, rows);
     let all = of(&rows);
     let order: Vec<usize> = (0..20).map(|row| (row * 7) % 20).collect();
     let permuted = of(&rows.permuted(&order));
@@ -422,7 +444,7 @@ fn order_and_neighbours_of_a_row_do_not_change_its_logits() {
 fn reading_only_the_first_token_changes_nothing() {
     let made = assembled(0.1);
     let rows = rows(6);
-    let input = rows.input(&rows.all(), 0).expect("an input");
+    let input = rows.input(&rows.all(), 0, None).expect("an input");
     let pass = dropping();
     let of = |read| {
         let states = made.network.backbone().forward(&made.parameters, &input, read, &pass);
@@ -467,8 +489,7 @@ impl Control for StopAt {
 fn a_resumed_run_makes_the_bits_of_an_uninterrupted_one() {
     let rows = rows(30);
     let held_out = self::rows(10);
-    let names = labels().names().to_vec();
-    let set = ValidationSet { examples: &held_out, labels: &names };
+    let set = ValidationSet { examples: &held_out, read: &unread };
     let settings = || Settings { keep: Keep::Best(Measure::Loss), ..settings(9, 8, 1) };
     let go = |made: &Assembled, resume: Option<State>, control: &mut dyn Control| {
         train(&made.network, &made.parameters, &rows, Some(set), &settings(), resume, control)
@@ -526,11 +547,10 @@ fn deferred_rows_make_the_bits_of_the_dense_path() {
     let ids = |row: u32| (0..12).map(|position| row * 10 + (position * position) % 10).collect();
     let disjoint = Rows {
         input_ids: (0..5).map(ids).collect(),
-        token_type_ids: Vec::new(),
         targets: Targets::Class(vec![0, 1, 2, 0, 1]),
+        ..Rows::default()
     };
-    let names = labels().names().to_vec();
-    let validation = ValidationSet { examples: &usual, labels: &names };
+    let validation = ValidationSet { examples: &usual, read: &unread };
     for (name, decay, rows, batch, gradient_accumulation) in [
         ("adamw", 0.01, &disjoint, 1, 1),
         ("adamw", 0.01, &disjoint, 1, 2),
@@ -661,7 +681,7 @@ fn layer_decay_slows_the_lower_layers() {
 fn what_is_saved_is_read_back_with_the_same_logits() {
     let made = assembled(0.1);
     let rows = rows(10);
-    let choice = HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
+    let choice = choice("sequence_classification", None);
     let (drawn, _) = Model::from_config(config(0.1), Some(&choice), None).expect("a model");
     let error = drawn.complete().expect_err("undrawn");
     assert!(error.message.contains("bert.embeddings.word_embeddings.weight"), "{error}");
@@ -691,10 +711,7 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
     let (read, report) = Model::from_folder(folder.path(), config, Some(&choice)).expect("read");
     assert_eq!((report.missing.len(), report.unexpected.len()), (0, 0));
     assert_eq!(read.head.as_ref().map(|head| head.labels.clone()), Some(labels().names().to_vec()));
-    let logits = |network: &Network, parameters: &Parameters| {
-        evaluate::logits(network, parameters, &rows, Compute::default(), &mut |_| true)
-            .expect("logits")
-    };
+    let logits = |network: &Network, parameters: &Parameters| logits_of(network, parameters, &rows);
     let again = assemble::for_evaluation(&read, Some(&labels())).expect("a network");
     assert_eq!(logits(&made.network, &made.parameters), logits(&again.network, &again.parameters));
 
@@ -719,7 +736,7 @@ fn shared(part: &str) -> Option<PathBuf> {
 fn a_legacy_checkpoint_is_read_without_executing_it() {
     let Some(folder) = shared("models/bert-xsmall-bin") else { return };
     let config = ftrun::model::checkpoint::read_config(&folder).expect("a config");
-    let choice = HeadChoice { task: "sequence_regression".into(), new: false, outputs: Some(1) };
+    let choice = choice("sequence_regression", Some(1));
     let (model, report) = Model::from_folder(&folder, config, Some(&choice)).expect("a model");
     assert_eq!(report.missing, ["classifier.weight", "classifier.bias"]);
     assert_eq!(model.undrawn, report.missing);
@@ -756,15 +773,15 @@ fn hidden_states_of_a_pretrained_model_equal_another_implementation() {
         .expect("weights");
     let other = BertModel::load(weights, &other).expect("a model");
 
-    let choice = HeadChoice { task: "sequence_classification".into(), new: false, outputs: None };
+    let choice = choice("sequence_classification", None);
     let (model, _) = Model::from_folder(&folder, config, Some(&choice)).expect("a model");
     let made = assemble::for_training(&model, &labels(), 0).expect("a network");
     let ids: Vec<Vec<u32>> = [5usize, 17, 64]
         .iter()
         .map(|length| (0..*length).map(|p| 1000 + (p * p * 37 % 20_000) as u32).collect())
         .collect();
-    let rows = Rows { input_ids: ids.clone(), token_type_ids: Vec::new(), targets: Targets::None };
-    let input = rows.input(&rows.all(), 0).expect("an input");
+    let rows = Rows { input_ids: ids.clone(), ..Rows::default() };
+    let input = rows.input(&rows.all(), 0, None).expect("an input");
     let ours = made
         .network
         .backbone()

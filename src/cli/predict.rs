@@ -20,8 +20,10 @@ use crate::data::{Table, to_bytes};
 use crate::exec::probe::DiskProbe;
 use crate::exec::run::{Loose, loose};
 use crate::exec::{Class, Files, Pace, Session, Store, class};
+use crate::model::{ModelError, checkpoint};
 use crate::plan::Graph;
 use crate::step::Value;
+use crate::task::task_of_config;
 
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -202,24 +204,13 @@ fn quoted(text: &str) -> String {
 
 /// The head of a saved model, as its configuration tells it.
 fn head_of(folder: &Path) -> Result<String, Refusal> {
-    let path = folder.join("config.json");
-    let config: Json = std::fs::read(&path)
-        .map_err(|error| error.to_string())
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
-        .map_err(|error| message(format!("{}: {}", path.display(), error.to_lowercase())))?;
-    let problem = config.get("problem_type").and_then(Json::as_str);
-    let found = crate::task::tasks()
-        .iter()
-        .find(|task| problem.is_some() && task.problem_type() == problem);
-    let outputs = config.get("id2label").and_then(Json::as_object).map(|labels| labels.len());
-    match (found, outputs) {
-        (Some(task), _) => Ok(task.name().to_string()),
-        // As transformers decides where the configuration does not say.
-        (None, Some(1)) => Ok("sequence_regression".to_string()),
-        (None, Some(_)) => Ok("sequence_classification".to_string()),
-        (None, None) => Err(message(format!(
-            "{}: neither `problem_type` nor `id2label` tells what the model answers",
-            path.display()
+    let failed = |error: ModelError| message(error.to_string());
+    let config = checkpoint::read_config(folder).map_err(failed)?;
+    match task_of_config(&config).map_err(failed)? {
+        Some(task) => Ok(task.name().to_string()),
+        None => Err(message(format!(
+            "{}: neither `architectures` nor `id2label` tells what the model answers",
+            folder.join("config.json").display()
         ))),
     }
 }

@@ -24,6 +24,7 @@ pub const ROLES: &[&str] = &[
     "question",
     "context",
     "answers",
+    "answer_starts",
     "choices",
     "prompt",
     "completion",

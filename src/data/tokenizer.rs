@@ -51,6 +51,21 @@ pub(super) struct Encoded {
     pub type_ids: Vec<u32>,
 }
 
+/// Words as tokens.
+pub(super) struct WordPieces {
+    pub ids: Vec<u32>,
+    /// For each token: the word that it begins.
+    pub first_of: Vec<Option<u32>>,
+}
+
+/// Ids between the special tokens of their model.
+pub(super) struct Framed {
+    pub ids: Vec<u32>,
+    pub type_ids: Vec<u32>,
+    /// Special tokens before the first id.
+    pub before: usize,
+}
+
 impl Tokenizer {
     /// Reads a folder in Hugging Face layout.
     ///
@@ -180,6 +195,51 @@ impl Tokenizer {
         }
         .map_err(fault)?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
+    }
+
+    /// The tokens of words that are given one by one, without special tokens.
+    pub(super) fn encode_words(&self, words: &[String]) -> Result<WordPieces> {
+        let fault = |error: tokenizers::Error| {
+            DataError::new(Fault::Tokenizer, format!("the words cannot be tokenized: {error}"))
+        };
+        let input: Vec<&str> = words.iter().map(String::as_str).collect();
+        let encoding = self.engine.encode(input.as_slice(), false).map_err(fault)?;
+        let mut seen = None;
+        let first_of = encoding.get_word_ids().iter().map(|word| {
+            let first = word.filter(|word| Some(*word) != seen);
+            seen = *word;
+            first
+        });
+        Ok(WordPieces { first_of: first_of.collect(), ids: encoding.get_ids().to_vec() })
+    }
+
+    /// Puts the special tokens of a single text around ids.
+    pub(super) fn frame(&self, ids: &[u32]) -> Result<Framed> {
+        use tokenizers::PostProcessor;
+        let fault = |error: tokenizers::Error| {
+            DataError::new(Fault::Tokenizer, format!("the tokens cannot be framed: {error}"))
+        };
+        let inner = tokenizers::Encoding::new(
+            ids.to_vec(),
+            vec![0; ids.len()],
+            vec![String::new(); ids.len()],
+            vec![None; ids.len()],
+            vec![(0, 0); ids.len()],
+            vec![0; ids.len()],
+            vec![1; ids.len()],
+            Vec::new(),
+            Default::default(),
+        );
+        let framed = match self.engine.get_post_processor() {
+            Some(processor) => processor.process(inner, None, true).map_err(fault)?,
+            None => inner,
+        };
+        let before = framed.get_special_tokens_mask().iter().take_while(|flag| **flag == 1).count();
+        Ok(Framed {
+            ids: framed.get_ids().to_vec(),
+            type_ids: framed.get_type_ids().to_vec(),
+            before,
+        })
     }
 
     /// A tokenizer that cuts what is longer than `max_length`: the end of a single text, of a pair

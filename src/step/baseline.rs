@@ -8,9 +8,10 @@ use super::shape::{LabelShape, PredictionsShape, Shape, TableShape};
 use super::value::{Predictions, Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
-use crate::data::{Labels, Table, Targets};
+use crate::data::{Labels, Parts, Table, Targets};
 use crate::params;
 use crate::schema::{Port, PortType};
+use crate::task::Logits;
 use crate::train::baseline::{Examples, PickBaseline};
 
 /// The head whose predictions a baseline imitates.
@@ -89,6 +90,8 @@ impl Step for Baseline {
         let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
         let logits: Vec<f32> =
             method.logits(&examples, &asked).into_iter().map(|logit| logit as f32).collect();
+        let starts: Vec<usize> = (0..=asked.len()).collect();
+        let logits = Logits { values: &logits, outputs: names.len(), starts: &starts };
 
         let labels = Labels::Classes { names, declared: true };
         let mut held_out = data.as_ref().clone();
@@ -102,8 +105,9 @@ impl Step for Baseline {
             head: HEAD,
             labels: &labels,
             ids: data.ids(),
+            parts: &Parts::Rows,
             targets: &targets,
-            logits: &logits,
+            logits,
             losses: &[],
         })?;
         Ok(vec![
@@ -118,6 +122,7 @@ fn check_classes(step: &Baseline, table: &TableShape, cx: &mut CheckCx) {
         LabelShape::Absent => "no labels",
         LabelShape::Values => "numbers as labels",
         LabelShape::Multi(_) => "several labels a row",
+        LabelShape::Tags(_) => "one class a word",
         LabelShape::Unknown | LabelShape::Classes(_) => return,
     };
     let diag = cx

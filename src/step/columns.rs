@@ -48,6 +48,9 @@ pub fn label_shape(labels: &Labels, complete: bool) -> LabelShape {
         Labels::Multi { names, declared } => {
             LabelShape::Multi((complete || *declared).then(|| names.clone()))
         }
+        Labels::Tags { names, declared } => {
+            LabelShape::Tags((complete || *declared).then(|| names.clone()))
+        }
     }
 }
 

@@ -208,6 +208,7 @@ pub(super) fn predict_tokens(
         head: task.name(),
         labels: &output_labels(names, task.outputs(), outputs),
         ids: tokens.ids.clone(),
+        parts: &tokens.parts,
         targets: &targets,
         logits,
         losses,

@@ -11,8 +11,9 @@ use super::value::{Report, Value};
 use super::{Output, Step};
 use crate::base::Code;
 use crate::data::read::{
-    ColumnRef, Encoding, Missing as MissingRows, Quote, SourceFile, read_tables,
+    ColumnRef, Encoding, Missing as MissingRows, Quote, SourceFile, TagScheme, read_tables,
 };
+use crate::data::tagging::Scheme;
 use crate::data::{ColumnType, DataError, Fault, Labels, ReadOptions, count_shared, shared};
 use crate::schema::{Map, OneOrMany, Or, PortType};
 use crate::{params, variants};
@@ -63,6 +64,12 @@ variants! {
         Parquet = "parquet",
         /// Apache Arrow IPC.
         Arrow = "arrow",
+        /// One word a line with its tag behind a tab or blanks, an empty line between sentences.
+        Conll = "conll",
+        /// CoNLL-U: ten columns, of which `form` is the word and `upos` its tag.
+        Conllu = "conllu",
+        /// The JSON of SQuAD 1 and 2; a `.json` file laid out like it is recognised.
+        Squad = "squad",
         /// Every line is a row with the one column `text`.
         Text = "text",
     }
@@ -98,6 +105,25 @@ variants! {
     }
 }
 
+variants! {
+    /// how tags name entities
+    pub enum TagForm {
+        /// The tags stay as they are.
+        AsIs = "as_is",
+        /// `B` only where an entity follows another one of its type.
+        Iob1 = "iob1",
+        /// Every entity begins with `B`.
+        Iob2 = "iob2",
+        /// `B I E`, and `S` for a single word; also called BIOES.
+        Iobes = "iobes",
+        /// `B I L`, and `U` for a single word.
+        Bilou = "bilou",
+    }
+}
+
+/// A column by its name in the file, or by its number counted from 0.
+type ColumnName = Or<String, usize>;
+
 params! {
     /// Reads tables from files.
     ///
@@ -106,13 +132,20 @@ params! {
     /// names or whole numbers are classes, numbers with a decimal point are values, lists are
     /// several labels a row; class names are sorted, numbers by value, over all sources together. A
     /// row that cannot be read is an error with its file and line.
+    ///
+    /// The roles `words` and `tags` hold lists of one length: a sentence and the tag of each word.
+    /// `question`, `context` and `answers` are an extractive question; where the answers begin is a
+    /// column `answer_starts`, counted in characters, and a question without answers is one that
+    /// its context does not answer. `choices` holds a list, or is given as a list of columns, and
+    /// `label` is the right choice: its number counted from 0, its letter or its text.
     pub struct LoadData {
         /// The files, or a map from names of tables to their files.
         source: Or<Source, Map<Source>>;
         /// By the extension, also under `.gz`, if it is left out.
         format: Option<FileFormat>;
-        /// Role or new name → the column's name in the file, or its number counted from 0.
-        columns: Map<Or<String, usize>> = Map(Vec::new());
+        /// Role or new name → the column's name in the file, or its number counted from 0. For
+        /// `choices` also a list of columns.
+        columns: Map<Or<ColumnName, Vec<ColumnName>>> = Map(Vec::new());
         /// Whether the first row holds the names. Without it: yes, unless a column is given by number.
         header: Option<bool>;
         /// One character between fields. A comma for csv, a tab for tsv.
@@ -121,13 +154,15 @@ params! {
         quote: Option<Or<NoQuote, String>>;
         /// Of text files.
         encoding: TextEncoding = TextEncoding::Utf8;
-        /// The names of the labels in their order. A whole number k in the data means name k,
-        /// counted from 0.
+        /// The names of the labels, or of the tags, in their order. A whole number k in the data
+        /// means name k, counted from 0.
         labels: Option<Or<Vec<String>, LabelNames>>;
         /// What stands between several labels of a row, such as `","`.
         label_separator: Option<String>;
         /// Rows without a text or a label.
         missing: MissingValues = MissingValues::Error;
+        /// What `tags` are rewritten as. Left out: IOB1 becomes IOB2, all else stays.
+        scheme: Option<TagForm>;
         /// Only so many rows from the start of every table.
         limit: Option<usize>, in (1, i64::MAX);
     }
@@ -161,6 +196,9 @@ impl LoadData {
                     FileFormat::Jsonl => "jsonl",
                     FileFormat::Parquet => "parquet",
                     FileFormat::Arrow => "arrow",
+                    FileFormat::Conll => "conll",
+                    FileFormat::Conllu => "conllu",
+                    FileFormat::Squad => "squad",
                     FileFormat::Text => "text",
                 }
                 .to_string()
@@ -170,9 +208,15 @@ impl LoadData {
                 .0
                 .iter()
                 .map(|(role, column)| {
-                    let column = match column {
+                    let one = |column: &ColumnName| match column {
                         Or::First(name) => ColumnRef::Name(name.clone()),
                         Or::Second(number) => ColumnRef::Number(*number),
+                    };
+                    let column = match column {
+                        Or::First(column) => one(column),
+                        Or::Second(columns) => {
+                            ColumnRef::Several(columns.iter().map(one).collect())
+                        }
                     };
                     (role.clone(), column)
                 })
@@ -196,6 +240,14 @@ impl LoadData {
                 MissingValues::Error => MissingRows::Error,
                 MissingValues::Drop => MissingRows::Drop,
                 MissingValues::Keep => MissingRows::Keep,
+            },
+            scheme: match self.scheme {
+                None => TagScheme::Usual,
+                Some(TagForm::AsIs) => TagScheme::AsIs,
+                Some(TagForm::Iob1) => TagScheme::To(Scheme::Iob1),
+                Some(TagForm::Iob2) => TagScheme::To(Scheme::Iob2),
+                Some(TagForm::Iobes) => TagScheme::To(Scheme::Iobes),
+                Some(TagForm::Bilou) => TagScheme::To(Scheme::Bilou),
             },
             limit: self.limit,
         }
@@ -276,9 +328,23 @@ impl LoadData {
                 .help("for instance `{ train = files(\"train.csv\") }`");
             cx.push(diag);
         }
+        for (role, column) in &self.columns.0 {
+            if let Or::Second(columns) = column
+                && (role != "choices" || columns.is_empty())
+            {
+                let diag = cx
+                    .diag(
+                        Code::E0209,
+                        &format!("columns.{role}"),
+                        format!("`{role}` is one column"),
+                    )
+                    .help("several columns together are the `choices` of a row");
+                cx.push(diag);
+            }
+        }
         if self.header == Some(false) {
             for (role, column) in &self.columns.0 {
-                if let Or::First(name) = column
+                if let Or::First(Or::First(name)) = column
                     && name.parse::<usize>().is_err()
                 {
                     let diag = cx
@@ -293,13 +359,14 @@ impl LoadData {
 
 impl Step for LoadData {
     const NAME: &'static str = "load-data";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "table",
         ty: PortType::Tables,
         doc: "The table, or the tables under the names of their sources.",
     }];
-    const REPORT: &'static [&'static str] = &["rows", "dropped", "classes", "shared"];
+    const REPORT: &'static [&'static str] =
+        &["rows", "dropped", "classes", "moved_answers", "broken_tags", "shared"];
     const EXAMPLE: &'static str = "load-data reviews {\n  source  = { train = files(\"train.tsv\"), test = files(\"test.tsv\") }\n  columns = { text = \"sentence\", label = \"label\" }\n}";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -369,14 +436,19 @@ impl Step for LoadData {
                         }
                         Err(error) => {
                             let mut error = DataError { file: Some(file.name.clone()), ..error };
-                            let role = error
-                                .subject
-                                .take()
-                                .filter(|subject| self.columns.get(subject).is_some());
+                            let subject = error.subject.take();
+                            let role = subject.as_ref().filter(|subject| {
+                                let role = subject.split_once('.').map_or("", |(role, _)| role);
+                                self.columns.get(subject).is_some()
+                                    || matches!(self.columns.get(role), Some(Or::Second(_)))
+                            });
                             // One wrong column is one mistake, however many files lack it; and a
                             // label without a name is one of the names.
                             let place = match role {
                                 Some(role) => format!("columns.{role}"),
+                                None if subject.as_deref() == Some("scheme") => {
+                                    "scheme".to_string()
+                                }
                                 None if error.fault == Fault::Label && self.labels.is_some() => {
                                     "labels".to_string()
                                 }
@@ -397,7 +469,7 @@ impl Step for LoadData {
         let mut all = Labels::Unknown;
         let mut complete = true;
         for (columns, labels, whole) in tables.iter().filter_map(|(_, shape)| shape.as_ref()) {
-            if columns.iter().any(|(name, _)| name == "label") {
+            if columns.iter().any(|(name, _)| is_target(name)) {
                 all = joined(all, labels.clone());
                 complete &= whole;
             }
@@ -408,7 +480,7 @@ impl Step for LoadData {
                 let shape = match shape {
                     None => TableShape { columns: None, labels: LabelShape::Unknown },
                     Some((columns, _, _)) => {
-                        let has_label = columns.iter().any(|(name, _)| name == "label");
+                        let has_label = columns.iter().any(|(name, _)| is_target(name));
                         TableShape {
                             columns: Some(column_shapes(&columns)),
                             labels: if has_label {
@@ -466,6 +538,17 @@ impl Step for LoadData {
         for note in &read.notes {
             cx.control.event(Event::Warning { message: note.clone() });
         }
+        for change in &read.changes {
+            cx.control.event(Event::Note { message: change.clone() });
+        }
+        if read.moved_answers > 0 {
+            cx.control.event(Event::Warning {
+                message: format!(
+                    "{} answers stood elsewhere in their contexts than was said, and were found",
+                    read.moved_answers
+                ),
+            });
+        }
         for (name, dropped) in read.dropped.iter().filter(|(_, dropped)| *dropped > 0) {
             let of = if name.is_empty() { String::new() } else { format!(" of `{name}`") };
             cx.control.event(Event::Note {
@@ -483,6 +566,8 @@ impl Step for LoadData {
             ("rows".to_string(), rows as f64 + dropped as f64),
             ("dropped".to_string(), dropped as f64),
             ("classes".to_string(), classes as f64),
+            ("moved_answers".to_string(), read.moved_answers as f64),
+            ("broken_tags".to_string(), read.broken_tags as f64),
             ("shared".to_string(), count_shared(&found) as f64),
         ]);
         let value = match &self.source {
@@ -534,6 +619,11 @@ fn check_same(
         .diag(Code::E0404, path, format!("{file}: the file {message} `{name}`"))
         .help("files that make one table have the same columns; tables of their own get names: `source = { first = files(…), second = files(…) }`");
     cx.push(diag);
+}
+
+/// Whether a table's labels are those of this column.
+fn is_target(column: &str) -> bool {
+    matches!(column, "label" | "tags")
 }
 
 /// What the heads of a table's files show: columns, labels, and whether these are all labels.

@@ -105,7 +105,7 @@ impl Step for Save {
                 let problem = model.head.as_ref().map(|head| task::task(&head.task)).transpose()?;
                 let files = checkpoint::save_folder(
                     &model,
-                    problem.map(|task| task.problem_type()),
+                    problem.and_then(|task| task.problem_type()),
                     &made,
                 )?;
                 (files.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), Value::Folder(made))

@@ -1,5 +1,7 @@
 //! What the checker knows of a value before it exists: columns, labels, sizes. Pure data.
 
+use crate::data::Form;
+
 /// The static counterpart of a `Value`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
@@ -73,7 +75,8 @@ pub enum LabelShape {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokensShape {
     pub labels: LabelShape,
-    pub pair: bool,
+    /// What a row is; `None` where only the data will tell.
+    pub form: Option<Form>,
     pub max_length: usize,
     pub tokenizer: TokenizerShape,
 }

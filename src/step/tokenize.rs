@@ -10,7 +10,7 @@ use super::shape::{ColumnType, Shape, TableShape, TokensShape};
 use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
-use crate::data::{Overflow, Tokenization, Tokens, shared};
+use crate::data::{Form, Overflow, Tokenization, Tokens, shared};
 use crate::schema::{Port, PortRef, PortType};
 use crate::{params, variants};
 
@@ -23,16 +23,29 @@ variants! {
         Drop = "drop",
         /// They are an error that names the row.
         Error = "error",
+        /// Words, and contexts of questions: they become several rows that overlap, so that nothing is
+        /// lost. Every word is answered once, by the row with more around it.
+        Stride(Stride) = "stride",
+    }
+}
+
+params! {
+    /// Several rows that overlap.
+    pub struct Stride {
+        /// The tokens that a row has in common with the one before.
+        overlap: usize, in (0, 1_048_576), main;
     }
 }
 
 params! {
     /// Turns texts into the token ids of a model.
     ///
-    /// A table with the column `text` gives single texts, with `text_pair` as well pairs. Rows are
-    /// kept in their order and are not padded.
+    /// A table with the column `text` gives single texts, with `text_pair` as well pairs. With `words`
+    /// it gives sentences: the first token of a word has its tag, the others have none. Rows are kept
+    /// in their order and are not padded.
     pub struct Tokenize {
-        /// Rows with the column `text`, and `text_pair` for pairs.
+        /// Rows with the columns of one form: `text`; `text` and `text_pair`; `words` and `tags`;
+        /// `question`, `context` and `answers`; `choices`.
         data: Port<port::SomeTables>;
         /// The tokenizer of the model that reads the tokens.
         tokenizer: Port<port::ATokenizer>;
@@ -47,7 +60,8 @@ impl Tokenize {
     fn how(&self) -> Tokenization {
         Tokenization {
             max_length: self.max_length,
-            overflow: match self.overflow {
+            overflow: match &self.overflow {
+                TooLong::Stride(stride) => Overflow::Stride(stride.overlap),
                 TooLong::Truncate => Overflow::Truncate,
                 TooLong::Drop => Overflow::Drop,
                 TooLong::Error => Overflow::Error,
@@ -56,17 +70,25 @@ impl Tokenize {
         }
     }
 
+    fn form(&self, shape: &TableShape) -> Option<Form> {
+        shape.columns.as_ref()?;
+        Some(Form::of(|column| shape.has(column), self.how().separate))
+    }
+
     fn check_table(&self, cx: &mut CheckCx, name: &str, shape: &TableShape) {
         let of =
             if name.is_empty() { "the table".to_string() } else { format!("the table `{name}`") };
-        let Some(columns) = &shape.columns else { return };
+        let (Some(columns), Some(form)) = (&shape.columns, self.form(shape)) else { return };
         let origin = cx.origin(&self.data);
-        if !shape.has("text") {
+        for missing in form.columns().iter().filter(|column| !shape.has(column)) {
             let mut diag = cx
                 .diag(
                     Code::E0404,
                     "data",
-                    format!("{of} has no column `text`; it has {}", suggest::list(shape.names())),
+                    format!(
+                        "{of} has no column `{missing}`; it has {}",
+                        suggest::list(shape.names())
+                    ),
                 )
                 .also(origin, "made here");
             let texts: Vec<&str> = columns
@@ -76,15 +98,15 @@ impl Tokenize {
                 .collect();
             diag = match texts.first() {
                 Some(first) => diag.help(format!(
-                    "a column gets the role in `load-data`: `columns = {{ text = {first:?} }}`"
+                    "a column gets the role in `load-data`: `columns = {{ {missing} = {first:?} }}`"
                 )),
-                None => {
-                    diag.help("`columns = { text = … }` of `load-data` gives a column this role")
-                }
+                None => diag.help(format!(
+                    "`columns = {{ {missing} = … }}` of `load-data` gives a column this role"
+                )),
             };
             cx.push(diag);
         }
-        for role in ["text", "text_pair"] {
+        for role in ["text", "text_pair", "question", "context"] {
             let Some(column) = columns.iter().find(|column| column.name == role) else { continue };
             if !matches!(column.ty, ColumnType::Text | ColumnType::Unknown) {
                 let diag = cx
@@ -97,12 +119,25 @@ impl Tokenize {
                 cx.push(diag);
             }
         }
+        if matches!(self.overflow, TooLong::Stride(_))
+            && !matches!(form, Form::Words | Form::Questions)
+        {
+            let diag = cx
+                .diag(
+                    Code::E0209,
+                    "overflow",
+                    format!("{} cannot become several rows that overlap", form.describe()),
+                )
+                .also(origin, "made here")
+                .help("`overflow = truncate` cuts them; `stride` is for words and for questions");
+            cx.push(diag);
+        }
     }
 }
 
 impl Step for Tokenize {
     const NAME: &'static str = "tokenize";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "tokens",
         ty: PortType::TokenSets,
@@ -138,7 +173,7 @@ impl Step for Tokenize {
         }
         let tokens = |shape: &TableShape| TokensShape {
             labels: shape.labels.clone(),
-            pair: shape.columns.is_some() && shape.has("text_pair"),
+            form: self.form(shape),
             max_length: self.max_length,
             tokenizer: tokenizer.clone(),
         };

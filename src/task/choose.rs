@@ -41,6 +41,10 @@ impl Task for Choose {
         "multiple_choice"
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForMultipleChoice"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Choices
     }

@@ -44,6 +44,10 @@ impl Task for Classify {
         Some("single_label_classification")
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForSequenceClassification"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Classes
     }

@@ -49,6 +49,10 @@ impl Task for Embed {
         "embedding"
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "Model"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Vectors
     }

@@ -41,6 +41,10 @@ impl Task for Masked {
         "masked_language_model"
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForMaskedLM"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Tokens
     }

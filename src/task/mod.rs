@@ -18,7 +18,7 @@ use candle_core::Tensor;
 
 use crate::data::{Labels, Targets};
 use crate::entry;
-use crate::model::{Backbone, HeadKind, ModelError, Pass, Result};
+use crate::model::{Backbone, Config, HeadKind, LabelNames, ModelError, Pass, Result};
 use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
@@ -107,6 +107,8 @@ pub trait Task: Send + Sync {
     fn problem_type(&self) -> Option<&'static str> {
         None
     }
+    /// How transformers' names of models with such a head end: `ForSequenceClassification`.
+    fn class_suffix(&self) -> &'static str;
     fn outputs(&self) -> Outputs;
     /// The number of outputs for data with these labels on this backbone; fails where they do not fit.
     fn output_count(&self, labels: &Labels, backbone: &dyn Backbone) -> Result<usize>;
@@ -197,6 +199,31 @@ pub fn task(name: &str) -> Result<&'static dyn Task> {
         let names = tasks().iter().map(|task| task.name());
         ModelError::new(format!("the head `{name}` is not known"))
             .help(format!("known are {}", crate::base::suggest::list(names)))
+    })
+}
+
+/// The task of the model that a config describes, as transformers tells it from the class, the
+/// `problem_type` and the number of labels.
+pub fn task_of_config(config: &Config) -> Result<Option<&'static dyn Task>> {
+    if let Some(task) = config.text("problem_type")?.and_then(task_of_problem) {
+        return Ok(Some(task));
+    }
+    let class = config.get("architectures").and_then(|classes| classes.get(0)?.as_str());
+    let mut fitting = tasks()
+        .iter()
+        .filter(|task| class.is_some_and(|class| class.ends_with(task.class_suffix())));
+    let found = fitting.next().copied();
+    let labels = match config.label_names()? {
+        LabelNames::Unknown => None,
+        LabelNames::Count(count) => Some(count),
+        LabelNames::Named(names) => Some(names.len()),
+    };
+    Ok(match (found, labels) {
+        (Some(task), Some(1)) if task.outputs() == Outputs::Classes => Some(&regress::Regress),
+        (Some(task), _) => Some(task),
+        (None, Some(1)) => Some(&regress::Regress),
+        (None, Some(_)) => Some(&classify::Classify),
+        (None, None) => None,
     })
 }
 

@@ -44,6 +44,10 @@ impl Task for MultiLabel {
         Some("multi_label_classification")
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForSequenceClassification"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Labels
     }

@@ -44,6 +44,10 @@ impl Task for Regress {
         Some("regression")
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForSequenceClassification"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Values
     }

@@ -41,6 +41,10 @@ impl Task for Answer {
         "question_answering"
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForQuestionAnswering"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Answers
     }

@@ -41,6 +41,10 @@ impl Task for Tag {
         "token_classification"
     }
 
+    fn class_suffix(&self) -> &'static str {
+        "ForTokenClassification"
+    }
+
     fn outputs(&self) -> Outputs {
         Outputs::Tags
     }

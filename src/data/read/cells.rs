@@ -1,6 +1,7 @@
 //! The types of untyped cells, and columns that fit their roles.
 
 use super::ReadOptions;
+use super::records::LIST_ROLES;
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 use crate::data::labels::unknown_label;
@@ -47,7 +48,7 @@ pub(super) fn type_cells(
     cells: &[Option<String>],
     options: &ReadOptions,
 ) -> Result<ColumnData, (usize, DataError)> {
-    if TEXT_ROLES.contains(&name) {
+    if TEXT_ROLES.contains(&name) || (LIST_ROLES.contains(&name) && name != "answer_starts") {
         return Ok(ColumnData::Text(cells.to_vec()));
     }
     if name == "label"

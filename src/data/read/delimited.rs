@@ -114,14 +114,20 @@ fn parse(
     }
     if names.is_empty() {
         // An empty file without a header has the columns that were asked for, and no rows.
-        let numbers = options.columns.iter().filter_map(|(_, column)| match column {
+        let given = options.columns.iter().flat_map(|(_, column)| column.each());
+        let numbers = given.filter_map(|column| match column {
             ColumnRef::Number(number) => Some(*number + 1),
-            ColumnRef::Name(_) => None,
+            _ => None,
         });
         names = (0..numbers.max().unwrap_or(0)).map(|number| number.to_string()).collect();
         columns = names.iter().map(|_| Vec::new()).collect();
     }
-    Ok(Raw { names, columns: columns.into_iter().map(RawColumn::Cells).collect(), lines })
+    Ok(Raw {
+        names,
+        columns: columns.into_iter().map(RawColumn::Cells).collect(),
+        lines,
+        ..Raw::default()
+    })
 }
 
 fn check_names(names: &[String], file: &str) -> Result<()> {

@@ -2,12 +2,17 @@
 
 use super::cells::{TEXT_ROLES, as_role, named, shown, type_cells};
 use super::raw::{Raw, RawColumn};
-use super::{ColumnRef, Missing, ReadOptions, format_of};
+use super::records::{
+    LIST_ROLES, as_list, check_tags, choose, place_answers, tags_as_texts, together,
+};
+use super::{ColumnRef, Missing, ReadOptions, TagScheme, format_of};
 use crate::base::suggest;
 use crate::data::column::{ColumnData, ColumnType};
 use crate::data::error::{DataError, Fault, Result};
-use crate::data::labels::{Labels, is_missing};
+use crate::data::labels::{Labels, is_missing, sort_names};
 use crate::data::table::{Origin, ROLES, Table, Tables, no_column};
+use crate::data::tagging::{Scheme, convert, detect, foreign};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A file, and how messages name it.
@@ -29,8 +34,14 @@ impl From<PathBuf> for SourceFile {
 pub struct ReadReport {
     /// Rows that `missing = drop` left out, for each table.
     pub dropped: Vec<(String, u64)>,
+    /// Answers that stand elsewhere in their contexts than was said, and were found.
+    pub moved_answers: u64,
+    /// Tags that break the rules of their scheme.
+    pub broken_tags: u64,
     /// Things that are no errors and that a user wants to know.
     pub notes: Vec<String>,
+    /// What was changed on the way, as is usual.
+    pub changes: Vec<String>,
 }
 
 /// Reads one table from files that follow each other.
@@ -117,7 +128,7 @@ impl Gathered {
 }
 
 /// Roles that may be empty without anything being wrong.
-const OPTIONAL_ROLES: &[&str] = &["id", "group"];
+const OPTIONAL_ROLES: &[&str] = &["id", "group", "answer_starts"];
 
 /// A table on its way: its name, the rows of its files, its columns so far.
 type Part = (String, Gathered, Vec<(String, ColumnData)>);
@@ -133,21 +144,24 @@ pub(super) fn finish(
         let columns = roles(&mut gathered, options, &mut report)?;
         typed.push((name, gathered, columns));
     }
-    if let Some(names) = &options.labels {
-        for (_, gathered, columns) in &mut typed {
-            for (_, data) in columns.iter_mut().filter(|(name, _)| name == "label") {
-                *data = named(data, names).map_err(|(row, error)| gathered.at(row, error))?;
-            }
-        }
-    } else {
-        agree(&mut typed);
+    let declared = options.labels.as_deref();
+    let mut most_choices = 0;
+    for (_, gathered, columns) in &mut typed {
+        let choices = choose(columns, declared).map_err(|(row, error)| gathered.at(row, error))?;
+        most_choices = most_choices.max(choices);
     }
-    let label_columns: Vec<&ColumnData> = typed
-        .iter()
-        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
-        .map(|(_, data)| data)
-        .collect();
-    let labels = Labels::of(&label_columns, options.labels.as_deref())?;
+    let labels = match most_choices {
+        0 => name_labels(&mut typed, declared)?,
+        // The classes are the places of the choices, whichever were right.
+        most => Labels::Classes {
+            names: (0..most).map(|place| place.to_string()).collect(),
+            declared: false,
+        },
+    };
+    let labelled =
+        typed.iter().any(|(_, _, columns)| columns.iter().any(|(name, _)| name == "label"));
+    let declared = declared.filter(|_| !labelled);
+    let tags = name_tags(&mut typed, declared, options.scheme, &mut report)?;
 
     let mut tables = Tables::new();
     for (name, gathered, mut columns) in typed {
@@ -157,9 +171,13 @@ pub(super) fn finish(
             let numbers = (0..rows as i64).map(Some).collect();
             columns.push(("id".to_string(), ColumnData::Int(numbers)));
         }
-        let has_label = columns.iter().any(|(name, _)| name == "label");
+        let has = |wanted: &str| columns.iter().any(|(name, _)| name == wanted);
+        let own = match (has("label"), has("tags")) {
+            (true, _) => labels.clone(),
+            (false, true) => tags.clone(),
+            (false, false) => Labels::Unknown,
+        };
         let plain = Table::from_columns(columns)?;
-        let own = if has_label { labels.clone() } else { Labels::Unknown };
         let mut table = Table::from_frame(plain.frame, own, gathered.origin);
         if let Some(kept) = kept {
             report.dropped.push((name.clone(), (rows - kept.len()) as u64));
@@ -180,60 +198,65 @@ fn roles(
     let names = gathered.raw.names.clone();
     let file = gathered.origin.files.first().cloned().unwrap_or_default();
     let mut taken = vec![false; names.len()];
-    let mut columns: Vec<(String, usize)> = Vec::new();
+    // Name in the table → the places of its columns: several for a list of columns.
+    let mut columns: Vec<(String, Vec<usize>)> = Vec::new();
     for (role, column) in &options.columns {
-        let at = match column {
-            ColumnRef::Name(wanted) => names.iter().position(|name| name == wanted).ok_or_else(|| {
-                let mut error = no_column(wanted, names.iter().map(String::as_str)).file(&file);
-                if !options.has_header() {
-                    error = error.help("the file is read without a header: give the column by its number, counted from 0");
-                }
-                error.subject(role)
-            })?,
-            ColumnRef::Number(number) => {
-                if *number >= names.len() {
-                    return Err(DataError::new(
-                        Fault::Column,
-                        format!("there is no column {number}; there are {}, counted from 0", names.len()),
-                    )
-                    .file(&file)
-                    .subject(role));
-                }
-                *number
+        let mut places = Vec::new();
+        for (number, one) in column.each().iter().enumerate() {
+            let at = locate(one, &names, options).map_err(|error| {
+                let listed = matches!(column, ColumnRef::Several(_));
+                let subject = if listed { format!("{role}.{number}") } else { role.clone() };
+                error.file(&file).subject(subject)
+            })?;
+            if let Some(slot) = taken.get_mut(at) {
+                *slot = true;
             }
-        };
-        if let Some(slot) = taken.get_mut(at) {
-            *slot = true;
+            places.push(at);
         }
-        columns.push((role.clone(), at));
+        columns.push((role.clone(), places));
+    }
+    for (role, at) in &gathered.raw.roles {
+        let given = columns.iter().any(|(name, _)| name == role);
+        if let Some(slot) = taken.get_mut(*at)
+            && !given
+            && !*slot
+        {
+            *slot = true;
+            columns.push(((*role).to_string(), vec![*at]));
+        }
     }
     for (at, name) in names.iter().enumerate() {
-        if taken.get(at).copied().unwrap_or(false) {
+        let spare = matches!(gathered.raw.columns.get(at), Some(RawColumn::Spare));
+        if spare || taken.get(at).copied().unwrap_or(false) {
             continue;
         }
-        if let Some((role, other)) = columns.iter().find(|(role, _)| role == name) {
-            let other = names.get(*other).cloned().unwrap_or_default();
+        if let Some((role, others)) = columns.iter().find(|(role, _)| role == name) {
+            let others = others.iter().filter_map(|at| names.get(*at)).map(String::as_str);
             return Err(DataError::new(
                 Fault::Column,
-                format!("the file's own column `{name}` and `{other}`, which is mapped to it, would have one name"),
+                format!(
+                    "the file's own column `{name}` and {}, which is mapped to it, would have one name",
+                    suggest::list(others)
+                ),
             )
             .file(&file)
             .subject(role)
             .help(format!("give the own column a name too: `columns = {{ {name} = …, other_{name} = \"{name}\" }}`")));
         }
-        columns.push((name.clone(), at));
+        columns.push((name.clone(), vec![at]));
     }
-    let mut typed = Vec::with_capacity(columns.len());
-    for (name, at) in columns {
-        let Some(raw) = gathered.raw.columns.get(at) else { continue };
-        let data = match raw {
-            RawColumn::Cells(cells) => {
+    let mut typed: Vec<(String, ColumnData)> = Vec::with_capacity(columns.len());
+    for (name, places) in columns {
+        let raw: Vec<&RawColumn> =
+            places.iter().filter_map(|at| gathered.raw.columns.get(*at)).collect();
+        let data = match raw.as_slice() {
+            [RawColumn::Cells(cells)] => {
                 type_cells(&name, cells, options).map_err(|(row, error)| gathered.at(row, error))?
             }
-            RawColumn::Typed(data) => {
+            [RawColumn::Typed(data)] => {
                 as_role(&name, data.clone(), options).map_err(|error| error.file(&file))?
             }
-            RawColumn::Unread(what) if ROLES.contains(&name.as_str()) => {
+            [RawColumn::Unread(what)] if ROLES.contains(&name.as_str()) => {
                 return Err(DataError::new(
                     Fault::Column,
                     format!("column `{name}` holds {what}, which is not read"),
@@ -242,15 +265,165 @@ fn roles(
                 .subject(&name)
                 .help("store it as text, integers, floats, booleans, or lists of these"));
             }
-            RawColumn::Unread(what) => {
+            [RawColumn::Unread(what)] => {
                 report.notes.push(format!("{file}: column `{name}` is left out, it holds {what}"));
                 continue;
             }
+            several => {
+                let cells: Option<Vec<_>> = several.iter().map(|raw| raw.cells()).collect();
+                together(&cells.ok_or_else(|| {
+                    DataError::new(
+                        Fault::Column,
+                        format!("the columns of `{name}` are not all text"),
+                    )
+                    .file(&file)
+                    .subject(&name)
+                })?)
+            }
         };
+        if !LIST_ROLES.contains(&name.as_str()) {
+            typed.push((name, data));
+            continue;
+        }
+        let (data, starts) = as_list(&name, data).map_err(|(row, error)| match row {
+            Some(row) => gathered.at(row, error),
+            None => error.file(&file),
+        })?;
         typed.push((name, data));
+        typed.extend(starts.map(|starts| ("answer_starts".to_string(), starts)));
     }
+    check_tags(&typed).map_err(|(row, error)| gathered.at(row, error))?;
+    report.moved_answers += place_answers(&mut typed, options.missing)
+        .map_err(|(row, error)| gathered.at(row, error))?;
     gathered.raw.columns.clear();
     Ok(typed)
+}
+
+/// The place of a column among those of the file.
+fn locate(column: &ColumnRef, names: &[String], options: &ReadOptions) -> Result<usize> {
+    match column {
+        ColumnRef::Name(wanted) => {
+            names.iter().position(|name| name == wanted).ok_or_else(|| {
+                let error = no_column(wanted, names.iter().map(String::as_str));
+                match options.has_header() {
+                    true => error,
+                    false => error.help("the file is read without a header: give the column by its number, counted from 0"),
+                }
+            })
+        }
+        ColumnRef::Number(number) if *number < names.len() => Ok(*number),
+        ColumnRef::Number(number) => Err(DataError::new(
+            Fault::Column,
+            format!("there is no column {number}; there are {}, counted from 0", names.len()),
+        )),
+        ColumnRef::Several(_) => {
+            Err(DataError::new(Fault::Column, "a list of columns holds no other list"))
+        }
+    }
+}
+
+/// Gives labels their declared names, or types that agree, and says what they mean.
+fn name_labels(typed: &mut [Part], declared: Option<&[String]>) -> Result<Labels> {
+    match declared {
+        None => agree(typed),
+        Some(names) => {
+            for (_, gathered, columns) in typed.iter_mut() {
+                for (_, data) in columns.iter_mut().filter(|(name, _)| name == "label") {
+                    *data = named(data, names).map_err(|(row, error)| gathered.at(row, error))?;
+                }
+            }
+        }
+    }
+    let label_columns: Vec<&ColumnData> = typed
+        .iter()
+        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
+        .map(|(_, data)| data)
+        .collect();
+    Labels::of(&label_columns, declared)
+}
+
+/// Gives tags that are numbers their names, brings their scheme in order, and collects the names:
+/// the declared ones as long as these are all, else those that occur.
+fn name_tags(
+    typed: &mut [Part],
+    declared: Option<&[String]>,
+    scheme: TagScheme,
+    report: &mut ReadReport,
+) -> Result<Labels> {
+    for (_, gathered, columns) in typed.iter_mut() {
+        for (_, data) in columns.iter_mut().filter(|(name, _)| name == "tags") {
+            *data = match declared {
+                Some(names) => {
+                    named(data, names).map_err(|(row, error)| gathered.at(row, error))?
+                }
+                None => tags_as_texts(data.clone()),
+            };
+        }
+    }
+    let found = detect(tag_lists(typed));
+    let wanted = match (scheme, found) {
+        (TagScheme::Usual, Some((Scheme::Iob1, _))) => Some(Scheme::Iob2),
+        (TagScheme::To(wanted), None) => {
+            if let Some(tag) = tag_lists(typed).find_map(foreign) {
+                let text = format!(
+                    "the tag `{tag}` names no entity, so tags cannot be rewritten as {}",
+                    wanted.name()
+                );
+                return Err(DataError::new(Fault::Label, text).subject("scheme"));
+            }
+            None
+        }
+        (TagScheme::To(wanted), Some((scheme, broken))) => {
+            (scheme != wanted || broken > 0).then_some(wanted)
+        }
+        _ => None,
+    };
+    if let Some((scheme, broken)) = found {
+        report.broken_tags = broken;
+        if broken > 0 {
+            let verb = if broken == 1 { "tag breaks" } else { "tags break" };
+            report.changes.push(format!("{broken} {verb} the rules of {}", scheme.name()));
+        }
+        if let Some(wanted) = wanted {
+            report.changes.push(format!(
+                "the tags are {} and were rewritten as {}; `scheme = as_is` leaves them",
+                scheme.name(),
+                wanted.name()
+            ));
+        }
+    }
+    if let Some(wanted) = wanted {
+        for (_, _, columns) in typed.iter_mut() {
+            for (_, data) in columns.iter_mut().filter(|(name, _)| name == "tags") {
+                if let ColumnData::Texts(rows) = data {
+                    rows.iter_mut().flatten().for_each(|tags| *tags = convert(tags, wanted));
+                }
+            }
+        }
+    }
+    let names: BTreeSet<&String> = tag_lists(typed).flatten().collect();
+    Ok(match declared {
+        Some(declared) if names.iter().all(|name| declared.contains(name)) => {
+            Labels::Tags { names: declared.to_vec(), declared: true }
+        }
+        _ if names.is_empty() => Labels::Unknown,
+        _ => Labels::Tags {
+            names: sort_names(names.into_iter().cloned().collect()),
+            declared: false,
+        },
+    })
+}
+
+/// The tags of every row of every table that has some.
+fn tag_lists(typed: &[Part]) -> impl Iterator<Item = &[String]> + Clone {
+    typed
+        .iter()
+        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "tags"))
+        .filter_map(|(_, data)| match data {
+            ColumnData::Texts(rows) => Some(rows),
+            _ => None,
+        })
+        .flat_map(|rows| rows.iter().flatten().map(Vec::as_slice))
 }
 
 /// Makes the label columns of tables that belong together hold one type: digits beside names are

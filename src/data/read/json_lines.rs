@@ -1,9 +1,9 @@
 //! JSON lines: one object a line, its keys are the columns. A file that is one array of objects is
-//! read too.
+//! read too, and one that is laid out as SQuAD is read as such, unless the format is named.
 
 use super::encoding::{read_head, read_text};
 use super::raw::{Raw, RawColumn};
-use super::{Count, Format, ReadOptions};
+use super::{Count, Format, ReadOptions, squad};
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 use indexmap::IndexMap;
@@ -16,7 +16,11 @@ pub const JSON_LINES: Format = Format {
     about: "one JSON object a line, or one array of objects",
     text: true,
     read: |path, name, options, limit| {
-        parse(&read_text(path, name, options.encoding)?, name, limit)
+        let text = read_text(path, name, options.encoding)?;
+        match options.format.is_none() && squad::is_squad(&text) {
+            true => squad::parse(&text, name, limit),
+            false => parse(&text, name, limit),
+        }
     },
     peek,
 };
@@ -25,6 +29,9 @@ fn peek(path: &Path, name: &str, options: &ReadOptions, limit: usize) -> Result<
     let mut bytes = 256 << 10;
     loop {
         let (text, whole) = read_head(path, name, options.encoding, bytes)?;
+        if options.format.is_none() && squad::is_squad(&text) {
+            return squad::peek(path, name, options, limit);
+        }
         // An array can only be read whole, and a first line may be longer than the head.
         let cut = text.trim_start().starts_with('[') || !text.ends_with('\n');
         if !whole && cut {
@@ -197,7 +204,7 @@ fn columns(rows: Vec<(u32, Map<String, Value>)>, file: &str) -> Result<Raw> {
         .zip(values)
         .map(|(known, values)| RawColumn::Typed(typed(known.map(|(kind, ..)| kind), values)))
         .collect();
-    Ok(Raw { names: kinds.into_keys().collect(), columns, lines })
+    Ok(Raw { names: kinds.into_keys().collect(), columns, lines, ..Raw::default() })
 }
 
 fn typed(kind: Option<Kind>, values: Vec<Value>) -> ColumnData {

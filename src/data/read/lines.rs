@@ -30,5 +30,10 @@ fn parse(text: &str, limit: Option<usize>) -> Raw {
         .map(|line| (!line.is_empty()).then(|| line.to_string()))
         .collect();
     let lines = (1..=rows.len() as u32).collect();
-    Raw { names: vec!["text".to_string()], columns: vec![RawColumn::Cells(rows)], lines }
+    Raw {
+        names: vec!["text".to_string()],
+        columns: vec![RawColumn::Cells(rows)],
+        lines,
+        ..Raw::default()
+    }
 }

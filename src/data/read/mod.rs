@@ -2,6 +2,7 @@
 //! format; `raw` holds what they give, `encoding` turns bytes into text, `finish` makes the table.
 
 mod cells;
+mod conll;
 mod delimited;
 mod encoding;
 mod finish;
@@ -11,6 +12,8 @@ mod lines;
 mod parquet;
 mod probe;
 mod raw;
+mod records;
+mod squad;
 
 pub(super) use ipc::guarded;
 
@@ -19,6 +22,7 @@ pub use finish::{ReadReport, SourceFile, read_table, read_tables};
 pub use probe::{Header, LabelSample, header, probe};
 
 use super::error::{DataError, Fault, Result};
+use super::tagging::Scheme;
 use crate::base::suggest;
 use raw::Raw;
 use std::path::{Path, PathBuf};
@@ -29,6 +33,8 @@ pub enum ColumnRef {
     Name(String),
     /// Counted from 0.
     Number(usize),
+    /// Several columns whose values are a list together.
+    Several(Vec<ColumnRef>),
 }
 
 impl std::fmt::Display for ColumnRef {
@@ -36,8 +42,34 @@ impl std::fmt::Display for ColumnRef {
         match self {
             ColumnRef::Name(name) => f.write_str(name),
             ColumnRef::Number(number) => write!(f, "{number}"),
+            ColumnRef::Several(columns) => {
+                let names: Vec<String> = columns.iter().map(ColumnRef::to_string).collect();
+                write!(f, "[{}]", names.join(", "))
+            }
         }
     }
+}
+
+impl ColumnRef {
+    /// The columns meant, one by one.
+    pub(in crate::data) fn each(&self) -> &[ColumnRef] {
+        match self {
+            ColumnRef::Several(columns) => columns,
+            one => std::slice::from_ref(one),
+        }
+    }
+}
+
+/// What happens to tags that name entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TagScheme {
+    /// IOB1 becomes IOB2, everything else stays.
+    #[default]
+    Usual,
+    /// They stay as they are.
+    AsIs,
+    /// They become this scheme.
+    To(Scheme),
 }
 
 /// What happens to a row in which a mapped column has no value.
@@ -80,6 +112,8 @@ pub struct ReadOptions {
     /// Splits the label column into several labels a row.
     pub label_separator: Option<String>,
     pub missing: Missing,
+    /// Of the column `tags`.
+    pub scheme: TagScheme,
     /// Only the first rows.
     pub limit: Option<usize>,
 }
@@ -87,7 +121,21 @@ pub struct ReadOptions {
 impl ReadOptions {
     fn has_header(&self) -> bool {
         self.header.unwrap_or_else(|| {
-            !self.columns.iter().any(|(_, column)| matches!(column, ColumnRef::Number(_)))
+            let mut all = self.columns.iter().flat_map(|(_, column)| column.each());
+            !all.any(|column| matches!(column, ColumnRef::Number(_)))
+        })
+    }
+
+    /// Whether a column of a file is part of the table although not all of them are: it is named
+    /// in `columns`, or it plays a role that no other is given for.
+    fn asks_for(&self, at: usize, name: &str, roles: &[(&'static str, usize)]) -> bool {
+        let mut given = self.columns.iter().flat_map(|(_, column)| column.each());
+        given.any(|column| match column {
+            ColumnRef::Name(wanted) => wanted == name,
+            ColumnRef::Number(number) => *number == at,
+            ColumnRef::Several(_) => false,
+        }) || roles.iter().any(|(role, place)| {
+            *place == at && !self.columns.iter().any(|(given, _)| given == role)
         })
     }
 }
@@ -125,6 +173,9 @@ pub const FORMATS: &[Format] = &[
     json_lines::JSON_LINES,
     parquet::PARQUET,
     ipc::ARROW,
+    conll::CONLL,
+    conll::CONLLU,
+    squad::SQUAD,
     lines::TEXT,
 ];
 

@@ -1,6 +1,7 @@
 //! What a format gives: named columns, either as untyped cells of text or as typed values, and the
 //! line of each row.
 
+use super::cells::shown;
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 
@@ -11,6 +12,8 @@ pub struct Raw {
     pub columns: Vec<RawColumn>,
     /// The line of each row, counted from 1; for formats without lines the row, counted from 1.
     pub lines: Vec<u32>,
+    /// Columns that play a role of their own accord: (role, place in `columns`).
+    pub roles: Vec<(&'static str, usize)>,
 }
 
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub enum RawColumn {
     Typed(ColumnData),
     /// The file holds something here that is not read: what it is.
     Unread(String),
+    /// The file holds it and nothing asks for it: named in messages, no part of the table.
+    Spare,
 }
 
 impl Raw {
@@ -35,7 +40,18 @@ impl RawColumn {
             RawColumn::Cells(_) => "text".to_string(),
             RawColumn::Typed(data) => data.column_type().to_string(),
             RawColumn::Unread(what) => what.clone(),
+            RawColumn::Spare => "something unread".to_string(),
         }
+    }
+
+    /// The values as texts, where they are single ones.
+    pub fn cells(&self) -> Option<Vec<Option<String>>> {
+        Some(match self {
+            RawColumn::Cells(cells) | RawColumn::Typed(ColumnData::Text(cells)) => cells.clone(),
+            RawColumn::Typed(ColumnData::Int(values)) => shown(values.clone()),
+            RawColumn::Typed(ColumnData::Float(values)) => shown(values.clone()),
+            _ => return None,
+        })
     }
 
     /// Puts the rows of another file behind these. `file` is the other file's name.
@@ -51,7 +67,8 @@ impl RawColumn {
         };
         match (self, other) {
             (RawColumn::Cells(all), RawColumn::Cells(more)) => all.extend(more),
-            (RawColumn::Unread(_), RawColumn::Unread(_)) => {}
+            (RawColumn::Unread(_), RawColumn::Unread(_)) | (RawColumn::Spare, RawColumn::Spare) => {
+            }
             (RawColumn::Typed(all), RawColumn::Typed(more)) => match (all, more) {
                 (Data::Bool(all), Data::Bool(more)) => all.extend(more),
                 (Data::Int(all), Data::Int(more)) => all.extend(more),

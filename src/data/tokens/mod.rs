@@ -2,15 +2,21 @@
 //! How texts become rows is in `texts`, the file that tokens are kept in is in `file`.
 
 mod file;
+mod form;
 mod texts;
+mod words;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::{DataError, Fault, Result};
 use super::labels::{Labels, Targets};
+use super::{Table, Tokenizer};
 use crate::base::Digest;
+
+pub use form::Form;
 
 /// What happens to a row that is longer than `max_length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +105,9 @@ pub struct Words {
     pub sentence_ids: Vec<String>,
     /// Of each sentence.
     pub words: Vec<Vec<String>>,
-    /// The class of each word of each sentence, also of those that were cut away; -100 where it is
-    /// not known. Empty where the rows have no tags.
-    pub truth: Vec<Vec<i64>>,
+    /// The tag of each word of each sentence, also of those that were cut away. Empty where the rows
+    /// have no tags.
+    pub truth: Vec<Vec<String>>,
 }
 
 /// Questions with the contexts that hold their answers.
@@ -123,6 +129,36 @@ pub struct Contexts {
 }
 
 impl Tokens {
+    /// Tokenizes the rows of a table, in the form that its columns have.
+    ///
+    /// # Errors
+    /// A column is missing, `max_length` leaves no room for the text, or a row is too long and
+    /// `overflow` is `Error`.
+    pub fn of(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+        let form = Form::of(|column| table.has(column), how.separate);
+        let pair = form == Form::Pairs;
+        let special = tokenizer.special_tokens(pair);
+        let least = special + if pair { 2 } else { 1 };
+        if how.max_length < least {
+            return Err(DataError::new(
+                Fault::Tokenizer,
+                format!(
+                    "max_length = {} leaves no room for the text: {special} of the tokens are special",
+                    how.max_length
+                ),
+            )
+            .help(format!("at least {least} are needed")));
+        }
+        match form {
+            Form::Texts | Form::Pairs => Self::of_texts(table, tokenizer, how),
+            Form::Words => Self::of_words(table, tokenizer, how),
+            Form::Questions | Form::Choices | Form::Separate => Err(DataError::new(
+                Fault::Tokenizer,
+                format!("{} cannot be tokenized yet", form.describe()),
+            )),
+        }
+    }
+
     pub fn rows(&self) -> usize {
         match &self.sequences {
             Some(sequences) => sequences.len().saturating_sub(1),

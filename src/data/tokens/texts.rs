@@ -8,26 +8,14 @@ use crate::data::{Table, Tokenizer};
 
 impl Tokens {
     /// Tokenizes the column `text`, or the pair `text` and `text_pair`.
-    ///
-    /// # Errors
-    /// A column is missing, `max_length` leaves no room for the text, or a row is too long and
-    /// `overflow` is `Error`.
-    pub fn of(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+    pub(super) fn of_texts(
+        table: &Table,
+        tokenizer: &Tokenizer,
+        how: Tokenization,
+    ) -> Result<Tokens> {
         let texts = table.texts("text")?;
         let pair = table.has("text_pair");
         let pairs = if pair { Some(table.texts("text_pair")?) } else { None };
-        let special = tokenizer.special_tokens(pair);
-        let least = special + if pair { 2 } else { 1 };
-        if how.max_length < least {
-            return Err(DataError::new(
-                Fault::Tokenizer,
-                format!(
-                    "max_length = {} leaves no room for the text: {special} of the tokens are special",
-                    how.max_length
-                ),
-            )
-            .help(format!("at least {least} are needed")));
-        }
         let cutter = tokenizer.cutting(how.max_length)?;
 
         struct Row {
@@ -65,18 +53,7 @@ impl Tokens {
                         report.dropped += 1;
                         continue;
                     }
-                    Overflow::Error => {
-                        let error = DataError::new(
-                            Fault::Row,
-                            format!(
-                                "the row has {} tokens, max_length is {}",
-                                row.whole, how.max_length
-                            ),
-                        );
-                        return Err(table
-                            .at(number, error)
-                            .help("`overflow = truncate` cuts such rows, `overflow = drop` leaves them out"));
-                    }
+                    Overflow::Error => return Err(too_long(table, number, row.whole, how)),
                 }
             }
             kept.push(number);
@@ -100,4 +77,12 @@ impl Tokens {
             parts: Parts::Rows,
         })
     }
+}
+
+/// The error for a row that is longer than it may be.
+pub(super) fn too_long(table: &Table, row: usize, length: usize, how: Tokenization) -> DataError {
+    let message = format!("the row has {length} tokens, max_length is {}", how.max_length);
+    table
+        .at(row, DataError::new(Fault::Row, message))
+        .help("`overflow = truncate` cuts such rows, `overflow = drop` leaves them out")
 }

@@ -2,6 +2,7 @@
 
 use super::{Best, KeepRule, Method, Patience, StopRule, Train};
 use crate::base::{Code, suggest};
+use crate::data::Form;
 use crate::schema::{Or, PortRef, Unit};
 use crate::step::check::CheckCx;
 use crate::step::eval::{check_length, check_tokenizer};
@@ -99,29 +100,49 @@ impl Train {
         check_length(cx, argument, model, tokens.max_length);
         let port = if argument == "data" { Some(&self.data) } else { self.validate.as_ref() };
         let origin = port.map(|port| cx.origin(port)).unwrap_or_default();
-        if tokens.labels == LabelShape::Absent {
-            let diag = cx
-                .diag(Code::E0406, argument, "these rows have no labels to learn from")
-                .also(origin, "made here")
-                .help("`columns = { label = … }` of `load-data` names a label column");
-            cx.push(diag);
-            return;
-        }
         let Some(outputs) =
             model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
         else {
             return;
         };
+        if let Some(form) = tokens.form
+            && !reads(outputs, form)
+        {
+            let own = model.head.as_deref().unwrap_or_default();
+            let diag = cx
+                .diag(
+                    Code::E0503,
+                    argument,
+                    format!("these rows are {}, which `{own}` cannot learn from", form.describe()),
+                )
+                .also(origin, "made here")
+                .also(cx.origin(&self.model), format!("`head = {own}`"))
+                .help(format!("`head = {}` of `load-model` fits them", usual_head(form)));
+            cx.push(diag);
+            return;
+        }
+        if matches!(outputs, Outputs::Tokens | Outputs::Answers | Outputs::Vectors) {
+            return;
+        }
         let (fits, found, head) = match &tokens.labels {
+            LabelShape::Absent => {
+                let diag = cx
+                    .diag(Code::E0406, argument, "these rows have no labels to learn from")
+                    .also(origin, "made here")
+                    .help("`columns = { label = … }` of `load-data` names a label column");
+                cx.push(diag);
+                return;
+            }
             LabelShape::Classes(names) => {
                 let numbers = names
                     .as_ref()
                     .is_none_or(|all| all.iter().all(|name| name.parse::<f64>().is_ok()));
-                (
-                    outputs != Outputs::Values || numbers,
-                    "one class a row",
-                    "sequence_classification",
-                )
+                let fits = match outputs {
+                    Outputs::Classes | Outputs::Labels | Outputs::Choices => true,
+                    Outputs::Values => numbers,
+                    _ => false,
+                };
+                (fits, "one class a row", "sequence_classification")
             }
             LabelShape::Values => {
                 (outputs == Outputs::Values, "one number a row", "sequence_regression")
@@ -129,7 +150,10 @@ impl Train {
             LabelShape::Multi(_) => {
                 (outputs == Outputs::Labels, "several labels a row", "multi_label_classification")
             }
-            LabelShape::Absent | LabelShape::Unknown => return,
+            LabelShape::Tags(_) => {
+                (outputs == Outputs::Tags, "one class a word", "token_classification")
+            }
+            LabelShape::Unknown => return,
         };
         let own = model.head.as_deref().unwrap_or_default();
         if !fits {
@@ -287,5 +311,30 @@ impl Train {
             }
             Ok(_) => {}
         }
+    }
+}
+
+/// Whether a head with these outputs learns from rows of a form.
+fn reads(outputs: Outputs, form: Form) -> bool {
+    match form {
+        Form::Texts | Form::Pairs => matches!(
+            outputs,
+            Outputs::Classes | Outputs::Labels | Outputs::Values | Outputs::Tokens
+        ),
+        Form::Words => matches!(outputs, Outputs::Tags | Outputs::Tokens),
+        Form::Questions => outputs == Outputs::Answers,
+        Form::Choices => outputs == Outputs::Choices,
+        Form::Separate => outputs == Outputs::Vectors,
+    }
+}
+
+/// The head that is usual for rows of a form.
+fn usual_head(form: Form) -> &'static str {
+    match form {
+        Form::Texts | Form::Pairs => "sequence_classification",
+        Form::Words => "token_classification",
+        Form::Questions => "question_answering",
+        Form::Choices => "multiple_choice",
+        Form::Separate => "embedding",
     }
 }

@@ -94,7 +94,6 @@ impl Finish<'_> {
         trained: Trained,
         validated: Option<(&Arc<Tokens>, &Targets)>,
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
-        let network = &self.assembled.network;
         let log = log(&trained)?;
         let last = Arc::new(
             self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
@@ -174,6 +173,7 @@ impl Finish<'_> {
             head: task.name(),
             labels: &output_labels(&labels.names, task.outputs(), outputs),
             ids: tokens.ids.clone(),
+            parts: &tokens.parts,
             targets: &scored.targets,
             logits: Logits { values: &scored.logits, outputs, starts: &scored.starts },
             losses: &scored.losses,

@@ -6,7 +6,7 @@ use crate::{params, variants};
 use super::{Classes, Direction, Kind, Metric, Outcome, Sample, Scored, Table};
 
 params! {
-    /// Share of rows whose class is predicted.
+    /// Share of rows whose class is predicted; where words have tags, share of words.
     pub struct Accuracy {}
 }
 
@@ -16,7 +16,7 @@ impl Metric for Accuracy {
     }
 
     fn fits(&self) -> &'static [Kind] {
-        &[Kind::Classes]
+        &[Kind::Classes, Kind::Tags]
     }
 
     fn direction(&self) -> Direction {
@@ -24,6 +24,9 @@ impl Metric for Accuracy {
     }
 
     fn compute(&self, sample: &Sample) -> Outcome {
+        if let Scored::Tags(tags) = sample.scored() {
+            return tags.accuracy(sample);
+        }
         with_classes(sample, |classes| {
             Outcome::Value(sample.confusion(classes).right() as f64 / sample.total() as f64)
         })

@@ -40,7 +40,7 @@ impl Average {
 
 /// Which ratio of the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ratio {
+pub(super) enum Ratio {
     Precision,
     Recall,
     F1,
@@ -48,7 +48,7 @@ enum Ratio {
 }
 
 impl Ratio {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Ratio::Precision => "precision",
             Ratio::Recall => "recall",
@@ -87,7 +87,12 @@ impl Ratio {
     }
 
     /// 0 and a warning where the denominator is 0, as scikit-learn does by default.
-    fn value(self, counts: LabelCounts, sample: &Sample, why: impl FnOnce() -> String) -> f64 {
+    pub(super) fn value(
+        self,
+        counts: LabelCounts,
+        sample: &Sample,
+        why: impl FnOnce() -> String,
+    ) -> f64 {
         let (numerator, denominator) = self.parts(counts);
         if denominator == 0 {
             sample.warn(|| format!("{}: {} is set to 0", why(), self.name()));
@@ -173,7 +178,7 @@ pub(super) fn positive_label(positive: Option<&str>, labels: &[String]) -> Resul
 
 fn average(ratio: Ratio, average: &Average, positive: Option<&str>, sample: &Sample) -> Outcome {
     let labels = sample.scored().labels();
-    if labels.is_empty() {
+    if !matches!(sample.scored().kind(), Kind::Classes | Kind::MultiLabel) {
         return Outcome::misfit(sample.scored().kind());
     }
     let counts = sample.label_counts();

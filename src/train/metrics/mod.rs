@@ -6,25 +6,38 @@
 //! with a reason, where scikit-learn and scipy give no number; where scikit-learn sets 0 it is 0
 //! and warns.
 
+mod answers;
 mod bootstrap;
 mod classes;
 mod label;
+mod losses;
 mod multilabel;
 mod ranking;
+mod retrieval;
 mod scored;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use answers::{
+    Answers, BestNullThreshold, ExactMatch, NullThreshold, Questions, SquadF1, normalised_answer,
+};
 pub use bootstrap::{Bootstrap, Interval, IntervalMethod};
 pub use classes::{
     Accuracy, BalancedAccuracy, Brier, CohenKappa, ConfusionMatrix, ExpectedCalibrationError,
     KappaWeights, LogLoss, MatthewsCorrelation, TopK,
 };
 pub use label::{Average, F1, Jaccard, Precision, Recall};
+pub use losses::{Loss, Losses, Perplexity};
 pub use multilabel::{HammingLoss, SubsetAccuracy};
 pub use ranking::{AveragePrecision, MultiClass, RankAverage, RocAuc};
+pub use retrieval::{NdcgAt, Ranking, RecallAt, ReciprocalRank};
 pub use scored::{Classes, Kind, MultiLabel, Sample, Scored, ScoredError, Values};
+pub use tags::{
+    EntityAverage, EntityF1, EntityMode, EntityPrecision, EntityRecall, EntityReport, EntityScheme,
+    Strict, Tags,
+};
 pub use values::{
     KendallTau, MeanAbsoluteError, MeanSquaredError, Pearson, R2, RootMeanSquaredError, Spearman,
 };
@@ -106,7 +119,7 @@ impl Family for Metrics {
 /// An argument that names a metric: `f1(average = macro)`.
 pub type PickMetric = Pick<Metrics>;
 
-static TABLE: [Entry<dyn Metric>; 24] = [
+static TABLE: [Entry<dyn Metric>; 36] = [
     entry!("accuracy", Accuracy => dyn Metric),
     entry!("balanced_accuracy", BalancedAccuracy => dyn Metric),
     entry!("precision", Precision => dyn Metric),
@@ -131,6 +144,18 @@ static TABLE: [Entry<dyn Metric>; 24] = [
     entry!("rmse", RootMeanSquaredError => dyn Metric),
     entry!("mae", MeanAbsoluteError => dyn Metric),
     entry!("r2", R2 => dyn Metric),
+    entry!("entity_precision", EntityPrecision => dyn Metric),
+    entry!("entity_recall", EntityRecall => dyn Metric),
+    entry!("entity_f1", EntityF1 => dyn Metric),
+    entry!("entity_report", EntityReport => dyn Metric),
+    entry!("exact_match", ExactMatch => dyn Metric),
+    entry!("squad_f1", SquadF1 => dyn Metric),
+    entry!("best_null_threshold", BestNullThreshold => dyn Metric),
+    entry!("recall_at", RecallAt => dyn Metric),
+    entry!("mrr", ReciprocalRank => dyn Metric),
+    entry!("ndcg_at", NdcgAt => dyn Metric),
+    entry!("loss", Loss => dyn Metric),
+    entry!("perplexity", Perplexity => dyn Metric),
 ];
 
 /// What is computed where a program names no metrics.
@@ -144,6 +169,23 @@ pub fn defaults(kind: Kind) -> Vec<Box<dyn Metric>> {
         Kind::Values => {
             vec![Box::new(Pearson {}), Box::new(Spearman {}), Box::new(MeanSquaredError {})]
         }
+        Kind::Tags => {
+            let (average, mode) = (EntityAverage::Micro, EntityMode::Default);
+            vec![Box::new(EntityF1 { average, mode }), Box::new(Accuracy {})]
+        }
+        Kind::Answers => {
+            let (of, threshold) = (|| Questions::All, || NullThreshold::Predicted);
+            vec![
+                Box::new(ExactMatch { of: of(), threshold: threshold() }),
+                Box::new(SquadF1 { of: of(), threshold: threshold() }),
+            ]
+        }
+        Kind::Ranking => vec![
+            Box::new(RecallAt { k: 1 }),
+            Box::new(RecallAt { k: 10 }),
+            Box::new(ReciprocalRank { k: None }),
+        ],
+        Kind::Losses => vec![Box::new(Loss {}), Box::new(Perplexity {})],
     }
 }
 

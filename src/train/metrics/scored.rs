@@ -7,12 +7,18 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::OnceLock;
 
+use super::{Answers, Losses, Ranking, Tags};
+
 /// Predictions of one table with their truth, by the kind of task that made them.
 #[derive(Debug)]
 pub enum Scored {
     Classes(Classes),
     MultiLabel(MultiLabel),
     Values(Values),
+    Tags(Tags),
+    Answers(Answers),
+    Ranking(Ranking),
+    Losses(Losses),
 }
 
 /// The kinds of `Scored`: what a metric says it fits.
@@ -21,10 +27,22 @@ pub enum Kind {
     Classes,
     MultiLabel,
     Values,
+    Tags,
+    Answers,
+    Ranking,
+    Losses,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Classes, Kind::MultiLabel, Kind::Values];
+    pub const ALL: [Kind; 7] = [
+        Kind::Classes,
+        Kind::MultiLabel,
+        Kind::Values,
+        Kind::Tags,
+        Kind::Answers,
+        Kind::Ranking,
+        Kind::Losses,
+    ];
 
     /// In words, for messages.
     pub fn describe(self) -> &'static str {
@@ -32,6 +50,10 @@ impl Kind {
             Kind::Classes => "one class per row",
             Kind::MultiLabel => "several labels per row",
             Kind::Values => "one number per row",
+            Kind::Tags => "one tag per word",
+            Kind::Answers => "answers to questions",
+            Kind::Ranking => "documents ranked for queries",
+            Kind::Losses => "losses of rows",
         }
     }
 }
@@ -45,6 +67,10 @@ pub enum ScoredError {
     Class { row: usize, class: usize, classes: usize },
     #[error("row {row} has {value} as {what}, which is not a finite number")]
     NotFinite { what: &'static str, row: usize, value: f64 },
+    #[error("row {row} has {found} {what} where {expected} were expected")]
+    RowLength { what: &'static str, row: usize, found: usize, expected: usize },
+    #[error("the ranks of query {row} are not different numbers from 1 on, at least one")]
+    Ranks { row: usize },
 }
 
 impl Scored {
@@ -53,6 +79,10 @@ impl Scored {
             Scored::Classes(_) => Kind::Classes,
             Scored::MultiLabel(_) => Kind::MultiLabel,
             Scored::Values(_) => Kind::Values,
+            Scored::Tags(_) => Kind::Tags,
+            Scored::Answers(_) => Kind::Answers,
+            Scored::Ranking(_) => Kind::Ranking,
+            Scored::Losses(_) => Kind::Losses,
         }
     }
 
@@ -62,15 +92,20 @@ impl Scored {
             Scored::Classes(classes) => classes.truth.len(),
             Scored::MultiLabel(labels) => labels.counts.len(),
             Scored::Values(values) => values.truth.len(),
+            Scored::Tags(tags) => tags.truth().len(),
+            Scored::Answers(answers) => answers.rows(),
+            Scored::Ranking(ranking) => ranking.ranks().len(),
+            Scored::Losses(losses) => losses.rows(),
         }
     }
 
-    /// The names of the labels; none for numbers.
+    /// The names of the labels or tags; none where there are none.
     pub fn labels(&self) -> &[String] {
         match self {
             Scored::Classes(classes) => &classes.labels,
             Scored::MultiLabel(labels) => &labels.labels,
-            Scored::Values(_) => &[],
+            Scored::Tags(tags) => tags.labels(),
+            _ => &[],
         }
     }
 }
@@ -387,7 +422,7 @@ impl<'a> Sample<'a> {
                 }
                 counts
             }
-            Scored::Values(_) => Vec::new(),
+            _ => Vec::new(),
         })
     }
 
@@ -469,11 +504,19 @@ pub struct LabelCounts {
     pub truth: u64,
 }
 
-fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(), ScoredError> {
+pub(super) fn check_length(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), ScoredError> {
     if found == expected { Ok(()) } else { Err(ScoredError::Length { what, found, expected }) }
 }
 
-fn check_finite(what: &'static str, values: &[f64], width: usize) -> Result<(), ScoredError> {
+pub(super) fn check_finite(
+    what: &'static str,
+    values: &[f64],
+    width: usize,
+) -> Result<(), ScoredError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(place) => {

@@ -1,11 +1,14 @@
 //! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
-//! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`.
+//! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`. What is not
+//! about rows has its own columns, in a file of its own: `tags`.
+
+mod tags;
 
 use super::run::StepError;
 use super::shape::LabelShape;
 use super::value::Predictions;
 use crate::base::Code;
-use crate::data::{ColumnData, Labels, Table, Targets};
+use crate::data::{ColumnData, Labels, Parts, Table, Targets};
 use crate::task::{self, Logits, Outputs, RowLoss, Task};
 use crate::train::metrics::{Classes, Kind, MultiLabel, Scored, Values};
 
@@ -16,6 +19,8 @@ pub struct Made<'a> {
     /// The model's labels: class k is output k.
     pub labels: &'a Labels,
     pub ids: Vec<String>,
+    /// What the rows are parts of.
+    pub parts: &'a Parts,
     /// `Targets::None` where the truth is not known.
     pub targets: &'a Targets,
     pub logits: Logits<'a>,
@@ -26,26 +31,10 @@ pub struct Made<'a> {
 impl Predictions {
     pub fn new(made: &Made) -> Result<Self, StepError> {
         let task = task::task(made.head).map_err(|error| StepError::internal(error.to_string()))?;
-        let predicted = task.predict(&made.logits);
-        let mut columns = vec![("id".to_string(), ColumnData::Text(some(made.ids.clone())))];
-        if let Some(truth) = truth(made.targets, made.labels) {
-            columns.push(("label".to_string(), truth));
-        }
-        columns.push(("predicted".to_string(), answers(task, made, &predicted)));
-        columns.push(("logits".to_string(), by_row(&made.logits)));
-        if !predicted.probabilities.is_empty() {
-            let probabilities = Logits { values: &predicted.probabilities, ..made.logits };
-            columns.push(("probabilities".to_string(), by_row(&probabilities)));
-        }
-        if !made.losses.is_empty() {
-            // The mean over the row's supervised elements; none where nothing is supervised.
-            let mean = |loss: &RowLoss| {
-                (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32)
-            };
-            let losses = made.losses.iter().map(mean).collect();
-            columns.push(("loss".to_string(), ColumnData::Float32(losses)));
-        }
-        let mut table = Table::from_columns(columns).map_err(StepError::from)?;
+        let mut table = match (task.outputs(), made.parts) {
+            (Outputs::Tags, Parts::Words(words)) => tags::table(made, words)?,
+            _ => rows(task, made)?,
+        };
         table.set_labels(declared(made.labels));
         Ok(Self { table, head: made.head.to_string() })
     }
@@ -54,47 +43,79 @@ impl Predictions {
     pub fn scored(&self) -> Result<Scored, StepError> {
         let task =
             task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
-        let targets = self.table.targets().map_err(StepError::from)?;
-        let logits: Vec<Vec<f64>> = match self.table.column("logits").map_err(StepError::from)? {
-            ColumnData::Floats32(rows) => {
-                rows.into_iter().map(|row| wide(row.unwrap_or_default())).collect()
-            }
-            ColumnData::Floats(rows) => rows.into_iter().map(Option::unwrap_or_default).collect(),
-            _ => return Err(StepError::internal("the column `logits` holds no lists of numbers")),
-        };
-        let names = self.table.labels().names().to_vec();
-        let scored = match (task.outputs(), targets) {
-            (Outputs::Classes, Targets::Class(truth)) => {
-                let known = |(truth, logits): (i64, Vec<f64>)| {
-                    usize::try_from(truth).ok().map(|truth| (truth, logits))
-                };
-                let (truth, logits): (Vec<_>, Vec<_>) =
-                    truth.into_iter().zip(logits).filter_map(known).unzip();
-                Classes::new(names, truth, logits.concat()).map(Scored::Classes)
-            }
-            (Outputs::Labels, Targets::Multi { values, .. }) => {
-                let truth = values.iter().map(|value| *value > 0.5).collect();
-                MultiLabel::new(names, truth, logits.concat(), THRESHOLD).map(Scored::MultiLabel)
-            }
-            (Outputs::Values, Targets::Value(truth)) => {
-                let (truth, predicted): (Vec<f64>, Vec<f64>) = truth
-                    .into_iter()
-                    .map(f64::from)
-                    .zip(logits.into_iter().flatten())
-                    .filter(|(truth, _)| !truth.is_nan())
-                    .unzip();
-                Values::new(truth, predicted).map(Scored::Values)
-            }
-            _ => {
-                return Err(StepError::new(
-                    Code::E0701,
-                    "the predictions hold no labels to compare with",
-                )
-                .help("`eval` keeps the labels of its tokens; `predict` knows none"));
-            }
-        };
-        scored.map_err(|error| StepError::new(Code::E0701, error.to_string()))
+        match task.outputs() {
+            Outputs::Tags => tags::scored(&self.table),
+            outputs => scored_rows(outputs, &self.table),
+        }
     }
+}
+
+/// One row for each row.
+fn rows(task: &dyn Task, made: &Made) -> Result<Table, StepError> {
+    let predicted = task.predict(&made.logits);
+    let mut columns = vec![("id".to_string(), ColumnData::Text(some(made.ids.clone())))];
+    if let Some(truth) = truth(made.targets, made.labels) {
+        columns.push(("label".to_string(), truth));
+    }
+    columns.push(("predicted".to_string(), answers(task, made, &predicted)));
+    columns.push(("logits".to_string(), by_row(&made.logits)));
+    if !predicted.probabilities.is_empty() {
+        let probabilities = Logits { values: &predicted.probabilities, ..made.logits };
+        columns.push(("probabilities".to_string(), by_row(&probabilities)));
+    }
+    if !made.losses.is_empty() {
+        // The mean over the row's supervised elements; none where nothing is supervised.
+        let mean =
+            |loss: &RowLoss| (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32);
+        let losses = made.losses.iter().map(mean).collect();
+        columns.push(("loss".to_string(), ColumnData::Float32(losses)));
+    }
+    Ok(Table::from_columns(columns)?)
+}
+
+fn scored_rows(outputs: Outputs, table: &Table) -> Result<Scored, StepError> {
+    let targets = table.targets().map_err(StepError::from)?;
+    let logits: Vec<Vec<f64>> = match table.column("logits").map_err(StepError::from)? {
+        ColumnData::Floats32(rows) => {
+            rows.into_iter().map(|row| wide(row.unwrap_or_default())).collect()
+        }
+        ColumnData::Floats(rows) => rows.into_iter().map(Option::unwrap_or_default).collect(),
+        _ => return Err(StepError::internal("the column `logits` holds no lists of numbers")),
+    };
+    let names = table.labels().names().to_vec();
+    let scored = match (outputs, targets) {
+        (Outputs::Classes, Targets::Class(truth)) => {
+            let known = |(truth, logits): (i64, Vec<f64>)| {
+                usize::try_from(truth).ok().map(|truth| (truth, logits))
+            };
+            let (truth, logits): (Vec<_>, Vec<_>) =
+                truth.into_iter().zip(logits).filter_map(known).unzip();
+            Classes::new(names, truth, logits.concat()).map(Scored::Classes)
+        }
+        (Outputs::Labels, Targets::Multi { values, .. }) => {
+            let truth = values.iter().map(|value| *value > 0.5).collect();
+            MultiLabel::new(names, truth, logits.concat(), THRESHOLD).map(Scored::MultiLabel)
+        }
+        (Outputs::Values, Targets::Value(truth)) => {
+            let (truth, predicted): (Vec<f64>, Vec<f64>) = truth
+                .into_iter()
+                .map(f64::from)
+                .zip(logits.into_iter().flatten())
+                .filter(|(truth, _)| !truth.is_nan())
+                .unzip();
+            Values::new(truth, predicted).map(Scored::Values)
+        }
+        _ => {
+            return Err(unlabelled());
+        }
+    };
+    scored.map_err(|error| StepError::new(Code::E0701, error.to_string()))
+}
+
+/// The error for predictions whose truth is not known.
+fn unlabelled() -> StepError {
+    StepError::new(Code::E0701, "the predictions hold no labels to compare with")
+        .help("`eval` keeps the labels of its tokens; `predict` knows none")
 }
 
 /// Several labels: those with at least this probability are predicted.
@@ -107,7 +128,10 @@ pub fn kind_of(head: &str) -> Option<Kind> {
         Outputs::Labels => Kind::MultiLabel,
         Outputs::Values => Kind::Values,
         Outputs::Choices => Kind::Classes,
-        Outputs::Tags | Outputs::Answers | Outputs::Tokens | Outputs::Vectors => return None,
+        Outputs::Tags => Kind::Tags,
+        Outputs::Answers => Kind::Answers,
+        Outputs::Tokens => Kind::Losses,
+        Outputs::Vectors => return None,
     })
 }
 
@@ -139,6 +163,7 @@ fn declared(labels: &Labels) -> Labels {
     match labels.clone() {
         Labels::Classes { names, .. } => Labels::Classes { names, declared: true },
         Labels::Multi { names, .. } => Labels::Multi { names, declared: true },
+        Labels::Tags { names, .. } => Labels::Tags { names, declared: true },
         other => other,
     }
 }
@@ -196,7 +221,7 @@ mod tests {
     ) -> Made<'a> {
         let ids = vec!["a".to_string(), "b".to_string()];
         let logits = Logits { values: logits, outputs: logits.len() / 2, starts: &[0, 1, 2] };
-        Made { head, labels, ids, targets, logits, losses: &[] }
+        Made { head, labels, ids, parts: &Parts::Rows, targets, logits, losses: &[] }
     }
 
     #[test]
