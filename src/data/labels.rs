@@ -387,6 +387,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_supervision_are_counted() {
+        let check = |targets: Targets, count| assert_eq!(targets.unsupervised(), count);
+        check(Targets::None, 0);
+        check(Targets::Class(vec![0, IGNORED, 2]), 1);
+        check(Targets::Value(vec![f32::NAN, 0.0]), 1);
+        check(Targets::Multi { classes: 2, values: vec![0.0; 4] }, 0);
+        // The first row has a unit to learn from, the second none that counts, the third none.
+        let classes = vec![IGNORED, 3, IGNORED, IGNORED];
+        check(Targets::Each { starts: vec![0, 2, 4, 4], classes }, 2);
+        check(Targets::Spans(vec![[0, 3], [IGNORED, IGNORED]]), 1);
+    }
+
+    #[test]
     fn classes_of_all_tables_are_known_to_each() {
         let train = texts(&["a", "c"]);
         let test = texts(&["b"]);

@@ -174,6 +174,16 @@ fn looked_at(
             return None;
         }
     };
+    if shape(main.name).is_some() && shape(output.name).is_none() {
+        let place = words.get(1).map_or(first.span, |word| word.span);
+        let message = format!("`{}` makes no `{}` as it is written", first.value, output.name);
+        diags.push(
+            Diag::new(Code::E0302, place, message)
+                .here("not made")
+                .help(format!("what makes it: ftrun doc {}", kind.name)),
+        );
+        return None;
+    }
     // Without a shape the step has mistakes of its own; without names only its run will tell them.
     let numbers: &[String] = match shape(output.name) {
         Some(Shape::Report(names) | Shape::Scores(names)) => names,
