@@ -40,9 +40,9 @@ params! {
 
 impl Step for Eval {
     const NAME: &'static str = "eval";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
-    const REPORT: &'static [&'static str] = &["rows", "loss"];
+    const REPORT: &'static [&'static str] = &["rows", "unsupervised", "loss"];
     const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -73,6 +73,8 @@ impl Step for Eval {
         let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
         let (made, loss) = predict_tokens(&model, &tokens, true, &self.precision, cx)?;
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
+        let unsupervised = tokens.targets.unsupervised() as f64;
+        report.insert("unsupervised".to_string(), unsupervised);
         report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),

@@ -82,6 +82,8 @@ pub(super) fn head_of(labels: &Labels) -> &'static str {
 pub(super) struct Finish<'a> {
     pub model: &'a Arc<Model>,
     pub tokens: &'a Tokens,
+    /// Rows without a label to learn from.
+    pub unsupervised: usize,
     pub assembled: &'a Assembled,
 }
 
@@ -106,6 +108,8 @@ impl Finish<'_> {
             .sum();
         let end = trained.log.last();
         let report: Report = [
+            ("rows", self.tokens.rows() as f64),
+            ("unsupervised", self.unsupervised as f64),
             ("updates", end.map_or(0.0, |row| row.update as f64)),
             ("epochs", end.map_or(0.0, |row| row.epoch)),
             ("loss", end.map_or(f64::NAN, |row| row.loss)),
