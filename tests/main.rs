@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod floors;
+mod language;
 mod metrics;
 mod parity;
 mod quickstart;
