@@ -125,7 +125,7 @@ fn check(folder: &Path) -> Checked<Verdict> {
     let found = Found {
         logits: within("logits", deviation, OUTPUT_TOLERANCE)?,
         loss: within("loss", relative(loss, wanted_loss), OUTPUT_TOLERANCE)?,
-        gradients: gradients(folder, &case, parameters)?,
+        gradients: gradients(folder, &case, network, parameters)?,
         trajectory: trajectory(folder, network, parameters, &rows)?,
     };
     Ok(Verdict::Ok(found))
@@ -268,8 +268,29 @@ fn forward(network: &Network, parameters: &Parameters, rows: &Rows) -> Checked<(
     Ok((f64::from(loss), logits.into_iter().map(f64::from).collect()))
 }
 
-fn gradients(folder: &Path, case: &Json, parameters: &Parameters) -> Checked<f64> {
-    let golden = tensors(&folder.join("grads.safetensors"))?;
+/// Our name of a parameter. PyTorch names a weight that two modules share by the first of them, which in
+/// some families is the head.
+fn our_name(name: &str, network: &Network, parameters: &Parameters) -> String {
+    let head = network.head();
+    let copy = head.buffers().iter().any(|end| name.ends_with(end));
+    match head.whole_tables().first() {
+        Some(table) if copy && name.ends_with("weight") && !parameters.contains(name) => {
+            table.to_string()
+        }
+        _ => name.to_string(),
+    }
+}
+
+fn gradients(
+    folder: &Path,
+    case: &Json,
+    network: &Network,
+    parameters: &Parameters,
+) -> Checked<f64> {
+    let golden: Tensors = tensors(&folder.join("grads.safetensors"))?
+        .into_iter()
+        .map(|(name, tensor)| (our_name(&name, network, parameters), tensor))
+        .collect();
     let without: Vec<&str> = case["parameters_without_gradient"]
         .as_array()
         .map(|names| names.iter().filter_map(Json::as_str).collect())
@@ -316,10 +337,14 @@ fn trajectory(
 ) -> Checked<f64> {
     let golden = json(&folder.join("trajectory.json"))?;
     let number = |key: &str| golden[key].as_f64().ok_or(format!("trajectory without `{key}`"));
-    let decayed: Vec<&str> = golden["decayed_parameters"]
+    let mut decayed: Vec<String> = golden["decayed_parameters"]
         .as_array()
-        .map(|names| names.iter().filter_map(Json::as_str).collect())
-        .unwrap_or_default();
+        .map(|names| names.iter().filter_map(Json::as_str))
+        .into_iter()
+        .flatten()
+        .map(|name| our_name(name, network, parameters))
+        .collect();
+    decayed.sort_unstable();
     let mut ours: Vec<&str> = parameters
         .iter()
         .filter(|parameter| parameter.decay)

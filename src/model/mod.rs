@@ -3,17 +3,26 @@
 //! travels between steps, checkpoints in the Hugging Face layout, and the embedded models.
 //! What a head's outputs mean, and the losses, are in `task`.
 
+pub mod albert;
 pub mod bert;
+mod blocks;
 pub mod builtin;
 pub mod checkpoint;
 pub mod config;
+pub mod deberta_v2;
+pub mod distilbert;
+pub mod electra;
 pub mod error;
 mod heads;
 pub mod init;
 pub mod input;
+pub mod modernbert;
+pub mod mpnet;
 pub mod pass;
 mod pooling;
+pub mod roberta;
 pub mod value;
+pub mod xlm_roberta;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -233,7 +242,17 @@ pub fn head(
 
 /// The table of families.
 pub fn architectures() -> &'static [&'static dyn Architecture] {
-    &[&bert::Family]
+    &[
+        &bert::Family,
+        &roberta::ROBERTA,
+        &xlm_roberta::XLM_ROBERTA,
+        &distilbert::Family,
+        &electra::Family,
+        &albert::Family,
+        &mpnet::Family,
+        &deberta_v2::Family,
+        &modernbert::Family,
+    ]
 }
 
 /// The family of a config.

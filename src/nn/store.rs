@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, bail};
 
-use super::{Linear, Weight, ops};
+use super::{Linear, Norm, Weight, ops};
 use crate::base::suggest;
 
 /// One named parameter. Values and gradient are in `weight`.
@@ -56,6 +56,12 @@ impl Parameters {
         let weight = self.get(&format!("{module}.weight"))?;
         let bias = self.places.get(&format!("{module}.bias"));
         Ok(Linear { weight, bias: bias.map(|&place| self.list[place].weight.clone()) })
+    }
+
+    /// The norm of a module: its weight, and its bias where it has one. Fails without a weight.
+    pub fn norm(&self, module: &str, eps: f64) -> Result<Norm> {
+        let Linear { weight, bias } = self.linear(module)?;
+        Ok(Norm { weight, bias, eps })
     }
 
     pub fn contains(&self, name: &str) -> bool {

@@ -219,7 +219,13 @@ fn added<T: Real>(
     Ok(Gradient::new(values))
 }
 
-fn bias_gradient<T: Real>(dy: &[T], rows: usize, outputs: usize, bias: &Weight) -> Result<()> {
+/// Adds the sum of `dy` over its rows to the gradient of a bias.
+pub(super) fn bias_gradient<T: Real>(
+    dy: &[T],
+    rows: usize,
+    outputs: usize,
+    bias: &Weight,
+) -> Result<()> {
     bias.contribute::<T>(|sum, is_first| {
         sum_rows(rows, outputs, sum, is_first, |range, sums| {
             simd(
