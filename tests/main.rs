@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod floors;
 mod language;
+mod methods;
 mod metrics;
 mod parity;
 mod quickstart;
