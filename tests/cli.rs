@@ -42,7 +42,7 @@ save release { model = tuned, to = "out/model" }
 "#;
 
 /// A folder with a program and its data, and a cache folder of its own.
-struct Project {
+pub struct Project {
     folder: TempDir,
 }
 
@@ -51,7 +51,7 @@ impl Project {
         Self::with(PROGRAM)
     }
 
-    fn with(program: &str) -> Self {
+    pub fn with(program: &str) -> Self {
         let project = Self { folder: tempfile::tempdir().unwrap() };
         let mut rows = String::from("text,label\n");
         for row in 0..60 {
@@ -63,7 +63,7 @@ impl Project {
         project
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -93,7 +93,7 @@ impl Project {
     }
 
     /// Runs with `--json` and checks that it ended as expected.
-    fn json(&self, arguments: &[&str], code: i32) -> Value {
+    pub fn json(&self, arguments: &[&str], code: i32) -> Value {
         let output = self.ftrun(&[arguments, &["--json"]].concat());
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout)

@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod floors;
+mod language;
 mod methods;
 mod metrics;
 mod models;

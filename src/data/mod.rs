@@ -9,6 +9,7 @@ mod error;
 pub mod expression;
 pub mod hub;
 mod labels;
+pub mod learn;
 pub mod prepare;
 pub mod read;
 mod shared;

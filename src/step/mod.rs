@@ -24,6 +24,7 @@ mod save;
 mod split;
 mod tokenize;
 mod train;
+mod train_tokenizer;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -193,6 +194,7 @@ pub fn kinds() -> &'static [Kind] {
             Kind::of::<load_data::LoadData>(),
             Kind::of::<prepare::Prepare>(),
             Kind::of::<split::Split>(),
+            Kind::of::<train_tokenizer::TrainTokenizer>(),
             Kind::of::<load_model::LoadModel>(),
             Kind::of::<tokenize::Tokenize>(),
             Kind::of::<train::Train>(),

@@ -22,14 +22,15 @@ use super::{Output, Step};
 use crate::base::Code;
 use crate::data::Tokens;
 use crate::model::{Model, ModelError};
-use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Unit};
+use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
 use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
+use crate::train::masking::Masking;
 use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
-use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
+use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
 use control::Bridge;
 use outcome::Finish;
@@ -92,6 +93,25 @@ variants! {
 }
 
 params! {
+    /// Tokens are hidden, and guessed from those around them.
+    pub struct MaskedTokens {
+        /// The share of the tokens that are to be guessed. Of these 80 % are masked, 10 % replaced by any
+        /// token, and 10 % left as they are.
+        share: Share = Share(Masking::USUAL.0), main, in (0.001, 0.999);
+        /// Whether a word is hidden with all its pieces.
+        whole_words: bool = Masking::USUAL.1;
+    }
+}
+
+variants! {
+    /// what is to become small
+    pub enum LossRule {
+        /// Tokens are hidden, and guessed from those around them: `masked_language_model`.
+        Masked(MaskedTokens) = "masked",
+    }
+}
+
+params! {
     /// Fine-tunes a model.
     ///
     /// The loss of an update is the mean over all its rows, however many batches it is accumulated
@@ -104,6 +124,8 @@ params! {
         data: Port<port::SomeTokens>;
         /// The rows of every validation.
         validate: Option<Port<port::SomeTokens>>;
+        /// What is to become small, where a head can learn in more than one way; else the head's own.
+        loss: Option<LossRule>;
         /// What is trained: everything, a part, or an adapter beside a model that stays as it is.
         method: Pick<Methods> = methods::usual();
         /// How parameters change with their gradients.
@@ -263,7 +285,7 @@ impl Step for Train {
             label_smoothing: self.label_smoothing,
         };
         let unsupervised = targets.unsupervised();
-        let examples = TokenExamples::new(&tokens, targets);
+        let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
             Some(tokens) => {
@@ -273,8 +295,10 @@ impl Step for Train {
                 Some((tokens, aligned.apply(&targets)))
             }
         };
-        let validation_examples =
-            validated.as_ref().map(|(tokens, targets)| TokenExamples::new(tokens, targets.clone()));
+        let validation_examples = validated
+            .as_ref()
+            .map(|(tokens, targets)| self.examples(network, &model, tokens, targets.clone()))
+            .transpose()?;
         let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
         let read = |scored: &Scored| match &validated {
             Some((tokens, _)) => finish.read(tokens, scored),

@@ -1,14 +1,16 @@
 //! From arguments to the settings of a run.
 
-use super::{KeepRule, Length, LossWord, StopRule, Train, WeightRule};
+use super::{KeepRule, Length, LossRule, LossWord, StopRule, Train, WeightRule};
 use crate::base::Code;
-use crate::data::{BatchSize, Targets};
-use crate::model::Compute;
+use crate::data::{BatchSize, Targets, Tokens};
+use crate::model::{Compute, Model};
 use crate::schema::{Or, Pick, Unit};
+use crate::step::eval::masking;
 use crate::step::run::StepError;
-use crate::task::LossOptions;
+use crate::task::{LossOptions, Network, Outputs};
+use crate::train::masking::Masking;
 use crate::train::metrics::PickMetric;
-use crate::train::{Budget, Keep, Measure, Settings, StopEarly};
+use crate::train::{Budget, Keep, Measure, Settings, StopEarly, TokenExamples};
 
 fn length(of: &Length) -> Budget {
     match of.unit {
@@ -18,6 +20,37 @@ fn length(of: &Length) -> Budget {
 }
 
 impl Train {
+    /// Rows as the head learns from them.
+    pub(super) fn examples<'a>(
+        &self,
+        network: &Network,
+        model: &Model,
+        tokens: &'a Tokens,
+        targets: Targets,
+    ) -> Result<TokenExamples<'a>, StepError> {
+        Ok(match network.task().outputs() {
+            Outputs::Tokens => TokenExamples::masked(tokens, self.masking(model)?),
+            _ => TokenExamples::new(tokens, targets),
+        })
+    }
+
+    /// How tokens are masked.
+    fn masking(&self, model: &Model) -> Result<Masking, StepError> {
+        let whole_words = match &self.loss {
+            Some(LossRule::Masked(rule)) => rule.whole_words,
+            _ => Masking::USUAL.1,
+        };
+        masking(model, self.masked_share(), whole_words)
+    }
+
+    /// The share of the tokens that are to be guessed.
+    pub(super) fn masked_share(&self) -> f64 {
+        match &self.loss {
+            Some(LossRule::Masked(rule)) => rule.share.0,
+            _ => Masking::USUAL.0,
+        }
+    }
+
     /// The weight of each class, in the model's order.
     pub(super) fn class_weights(
         &self,
