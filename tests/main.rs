@@ -3,8 +3,10 @@
 mod cases;
 mod cli;
 mod floors;
+mod language;
 mod methods;
 mod metrics;
+mod models;
 mod parity;
 mod quickstart;
 mod rows;

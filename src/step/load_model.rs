@@ -279,7 +279,7 @@ impl LoadModel {
                 if matches!(found, Found::Config(_)) {
                     let diag = cx
                         .diag(Code::E0507, "source", "a config alone comes without a tokenizer")
-                        .help("`tokenizer = folder(\"…\")` names a folder that has one");
+                        .help("`tokenizer = folder(\"…\")` names a folder that has one, `train-tokenizer` makes one");
                     cx.push(diag);
                 }
                 None
@@ -427,7 +427,11 @@ impl Step for LoadModel {
         {
             let path = if self.tokenizer.is_some() { "tokenizer" } else { "source" };
             let message = format!("the tokenizer has {size} tokens, the model knows {own}");
-            let diag = cx.diag(Code::E0507, path, message);
+            let mut diag = cx.diag(Code::E0507, path, message);
+            if matches!(self.source, Source::Config(_)) {
+                diag = diag
+                    .help(format!("`override = {{ vocab_size = {size} }}` makes room for them"));
+            }
             cx.push(diag);
         }
         let shape = ModelShape {

@@ -22,14 +22,15 @@ use super::{Output, Step};
 use crate::base::Code;
 use crate::data::Tokens;
 use crate::model::{Model, ModelError};
-use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Unit};
+use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
 use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
+use crate::train::masking::Masking;
 use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
-use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
+use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
 use control::Bridge;
 use outcome::Finish;
@@ -92,6 +93,25 @@ variants! {
 }
 
 params! {
+    /// Tokens are hidden, and guessed from those around them.
+    pub struct MaskedTokens {
+        /// The share of the tokens that are to be guessed. Of these 80 % are masked, 10 % replaced by any
+        /// token, and 10 % left as they are.
+        share: Share = Share(Masking::USUAL.0), main, in (0.001, 0.999);
+        /// Whether a word is hidden with all its pieces.
+        whole_words: bool = Masking::USUAL.1;
+    }
+}
+
+variants! {
+    /// what is to become small
+    pub enum LossRule {
+        /// Tokens are hidden, and guessed from those around them: `masked_language_model`.
+        Masked(MaskedTokens) = "masked",
+    }
+}
+
+params! {
     /// Fine-tunes a model.
     ///
     /// The loss of an update is the mean over all its rows, however many batches it is accumulated
@@ -104,6 +124,8 @@ params! {
         data: Port<port::SomeTokens>;
         /// The rows of every validation.
         validate: Option<Port<port::SomeTokens>>;
+        /// What is to become small, where a head can learn in more than one way; else the head's own.
+        loss: Option<LossRule>;
         /// What is trained: everything, a part, or an adapter beside a model that stays as it is.
         method: Pick<Methods> = methods::usual();
         /// How parameters change with their gradients.
@@ -119,6 +141,9 @@ params! {
         gradient_accumulation: usize = 1, in (1, 1_000_000);
         /// The largest norm that all gradients together may have; larger ones are scaled down to it.
         max_grad_norm: Option<f64> = Some(1.0), in (1e-9, 1e12);
+        /// Noise on the embeddings of the rows that are learned from (NEFTune): uniform in ±α/√(L · d)
+        /// for a row of L tokens and embeddings of size d. The number is α, usually 5.
+        neftune: Option<f64>, in (1e-6, 1e6);
         /// The share of the target that is spread over all classes.
         label_smoothing: f64 = 0.0, in (0.0, 0.999);
         /// The weight of each class in the loss: in the order of the labels, by name, or `balanced`.
@@ -151,7 +176,7 @@ const VALIDATIONS: &str = "validations";
 
 impl Step for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",
@@ -176,7 +201,7 @@ impl Step for Train {
         },
     ];
     const REPORT: &'static [&'static str] =
-        &["updates", "epochs", "loss", "kept_update", "trained_parameters"];
+        &["rows", "unsupervised", "updates", "epochs", "loss", "kept_update", "trained_parameters"];
     const EXAMPLE: &'static str = "train tuned {\n  model     = encoder\n  data      = tokens.train\n  validate  = tokens.validation\n  optimizer = adamw(learning_rate = 5e-5, weight_decay = 0.01)\n  schedule  = linear(warmup = 6%)\n  budget    = 3 epochs\n}";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -259,7 +284,8 @@ impl Step for Train {
             class_weights: self.class_weights(&names, &targets)?,
             label_smoothing: self.label_smoothing,
         };
-        let examples = TokenExamples::new(&tokens, targets);
+        let unsupervised = targets.unsupervised();
+        let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
             Some(tokens) => {
@@ -269,9 +295,11 @@ impl Step for Train {
                 Some((tokens, aligned.apply(&targets)))
             }
         };
-        let validation_examples =
-            validated.as_ref().map(|(tokens, targets)| TokenExamples::new(tokens, targets.clone()));
-        let finish = Finish { model: &model, tokens: &tokens, assembled: &assembled };
+        let validation_examples = validated
+            .as_ref()
+            .map(|(tokens, targets)| self.examples(network, &model, tokens, targets.clone()))
+            .transpose()?;
+        let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
         let read = |scored: &Scored| match &validated {
             Some((tokens, _)) => finish.read(tokens, scored),
             None => Err(ModelError::new("there are no rows to validate on")),

@@ -27,17 +27,7 @@ impl Tokens {
         let tags = if truth.is_some() { lists(table, "tags")? } else { Vec::new() };
         let special = tokenizer.special_tokens(false);
         let room = how.max_length - special;
-        let overlap = match how.overflow {
-            Overflow::Stride(overlap) if overlap >= room => {
-                return Err(DataError::new(
-                    Fault::Tokenizer,
-                    format!("rows of {room} tokens cannot overlap by {overlap}"),
-                )
-                .help(format!("at most `stride({})`", room - 1)));
-            }
-            Overflow::Stride(overlap) => overlap,
-            _ => 0,
-        };
+        let overlap = overlap(how.overflow, room)?;
         let encoded: Vec<WordPieces> = sentences
             .par_iter()
             .enumerate()
@@ -119,8 +109,21 @@ impl Tokens {
     }
 }
 
+/// How many of `room` tokens a row repeats of the one before; fails where nothing new would fit.
+pub(super) fn overlap(overflow: Overflow, room: usize) -> Result<usize> {
+    match overflow {
+        Overflow::Stride(overlap) if overlap >= room => Err(DataError::new(
+            Fault::Tokenizer,
+            format!("rows of {room} tokens cannot overlap by {overlap}"),
+        )
+        .help(format!("at most `stride({})`", room - 1))),
+        Overflow::Stride(overlap) => Ok(overlap),
+        _ => Ok(0),
+    }
+}
+
 /// The parts of `length` pieces that fit into `room`, each with `overlap` pieces of the one before.
-fn windows(length: usize, room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
+pub(super) fn windows(length: usize, room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
     let mut all = vec![0..room.min(length)];
     while let Some(last) = all.last()
         && last.end < length

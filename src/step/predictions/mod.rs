@@ -1,7 +1,8 @@
 //! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
 //! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`. What is not
-//! about rows has its own columns, in a file of its own: `tags`.
+//! about rows has its own columns, in a file of its own: `tags`, `losses`.
 
+mod losses;
 mod tags;
 
 use super::run::StepError;
@@ -33,6 +34,7 @@ impl Predictions {
         let task = task::task(made.head).map_err(|error| StepError::internal(error.to_string()))?;
         let mut table = match (task.outputs(), made.parts) {
             (Outputs::Tags, Parts::Words(words)) => tags::table(made, words)?,
+            (Outputs::Tokens, _) => losses::table(made)?,
             _ => rows(task, made)?,
         };
         table.set_labels(declared(made.labels));
@@ -45,6 +47,7 @@ impl Predictions {
             task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
         match task.outputs() {
             Outputs::Tags => tags::scored(&self.table),
+            Outputs::Tokens => losses::scored(&self.table),
             outputs => scored_rows(outputs, &self.table),
         }
     }
@@ -120,6 +123,19 @@ fn unlabelled() -> StepError {
 
 /// Several labels: those with at least this probability are predicted.
 const THRESHOLD: f64 = 0.5;
+
+/// The head that made predictions, told by their labels and columns.
+pub fn head_of(table: &Table) -> &'static str {
+    let outputs = match table.labels() {
+        _ if losses::made(table) => Outputs::Tokens,
+        Labels::Values | Labels::Unknown => Outputs::Values,
+        Labels::Classes { .. } => Outputs::Classes,
+        Labels::Multi { .. } => Outputs::Labels,
+        Labels::Tags { .. } => Outputs::Tags,
+    };
+    let found = task::tasks().iter().find(|task| task.outputs() == outputs);
+    found.map_or("", |task| task.name())
+}
 
 /// The kind of predictions that a head makes, for the metrics that fit it.
 pub fn kind_of(head: &str) -> Option<Kind> {

@@ -1,6 +1,6 @@
 //! What can be wrong with a `train` step before it runs.
 
-use super::{Best, KeepRule, Patience, StopRule, Train};
+use super::{Best, KeepRule, LossRule, Patience, StopRule, Train};
 use crate::base::{Code, suggest};
 use crate::data::Form;
 use crate::schema::{Or, PortRef, Unit};
@@ -223,6 +223,18 @@ impl Train {
     }
 
     pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
+        let fits = match &self.loss {
+            None => true,
+            Some(LossRule::Masked(_)) => kind == Kind::Losses,
+        };
+        if !fits {
+            let message = format!("`{head}` does not learn by this loss");
+            let help = "`masked` belongs to `head = masked_language_model`";
+            let diag = cx
+                .diag(Code::E0209, "loss", message)
+                .also(cx.origin(&self.model), format!("`head = {head}`"));
+            cx.push(diag.help(help));
+        }
         if kind != Kind::Classes {
             for (argument, given) in [
                 ("class_weights", self.class_weights.is_some()),

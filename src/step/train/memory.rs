@@ -2,6 +2,7 @@
 //! largest batch, and the process around it.
 
 use super::Train;
+use crate::model::Per;
 use crate::nn::Precision;
 use crate::step::run::{Inputs, Quick};
 use crate::step::value::Value;
@@ -39,10 +40,24 @@ impl Train {
         let settings = self.settings(Default::default(), updates, compute).ok()?;
         let targets = task.targets(&tokens.targets, &tokens.labels).ok()?;
         let examples = TokenExamples::new(&tokens, targets);
-        let batch = network.backbone().pass_bytes(largest_batch(&examples, &settings), &compute)?;
+        let largest = largest_batch(&examples, &settings);
+        let batch = network.backbone().pass_bytes(largest, &compute)?;
         let all: usize = (0..tokens.rows()).map(|row| tokens.row_length(row)).sum();
         // Ids and types of tokens, as they are stored and in memory.
-        Some(PROCESS + self.of_parameters(&network, &settings)? + batch + 16 * all as u64)
+        let ids = 16 * all as u64;
+        let scores = self.scores_bytes(&network, largest);
+        Some(PROCESS + self.of_parameters(&network, &settings)? + batch + scores + ids)
+    }
+
+    /// The scores of a vocabulary for masked tokens, and their gradients.
+    fn scores_bytes(&self, network: &Network, tokens: usize) -> u64 {
+        match network.per() {
+            Per::Selected => {
+                let selected = (self.masked_share() * tokens as f64).ceil() as u64;
+                2 * 4 * selected * network.outputs() as u64
+            }
+            Per::Sequence | Per::Token => 0,
+        }
     }
 
     /// Values, gradients, moments and rounded copies.

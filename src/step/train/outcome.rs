@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::{Train, VALIDATIONS};
-use crate::data::{ColumnData, Labels, Table, Tables, Targets, Tokens};
+use crate::data::{ColumnData, Table, Tables, Targets, Tokens};
 use crate::model::{self, Model, ModelError, Per};
 use crate::step::eval::output_labels;
 use crate::step::metric::build;
-use crate::step::predictions::Made;
+use crate::step::predictions::{Made, head_of};
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
+use crate::task::Logits;
 use crate::task::assemble::{self, Assembled};
-use crate::task::{Logits, Outputs};
 use crate::train::evaluate::Scored;
 use crate::train::{LogRow, Trained, metrics};
 
 impl Train {
     pub(super) fn scores(&self, validation: &Table) -> Result<Scores, StepError> {
-        let head = head_of(validation.labels());
+        let head = head_of(validation);
         let scored = Predictions { table: validation.clone(), head: head.to_string() }.scored()?;
         Ok(Scores::plain(&build(&self.metrics, scored.kind())?, &scored))
     }
@@ -66,22 +66,12 @@ pub(super) fn validation_name(update: u64) -> String {
     format!("update_{update}")
 }
 
-/// The head whose predictions have these labels.
-pub(super) fn head_of(labels: &Labels) -> &'static str {
-    let outputs = match labels {
-        Labels::Values | Labels::Unknown => Outputs::Values,
-        Labels::Classes { .. } => Outputs::Classes,
-        Labels::Multi { .. } => Outputs::Labels,
-        Labels::Tags { .. } => Outputs::Tags,
-    };
-    let found = crate::task::tasks().iter().find(|task| task.outputs() == outputs);
-    found.map_or("", |task| task.name())
-}
-
 /// From a finished run to the step's outputs.
 pub(super) struct Finish<'a> {
     pub model: &'a Arc<Model>,
     pub tokens: &'a Tokens,
+    /// Rows without a label to learn from.
+    pub unsupervised: usize,
     pub assembled: &'a Assembled,
 }
 
@@ -106,6 +96,8 @@ impl Finish<'_> {
             .sum();
         let end = trained.log.last();
         let report: Report = [
+            ("rows", self.tokens.rows() as f64),
+            ("unsupervised", self.unsupervised as f64),
             ("updates", end.map_or(0.0, |row| row.update as f64)),
             ("epochs", end.map_or(0.0, |row| row.epoch)),
             ("loss", end.map_or(f64::NAN, |row| row.loss)),
