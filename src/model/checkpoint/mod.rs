@@ -62,7 +62,9 @@ pub fn weight_file(folder: &Path) -> Result<PathBuf> {
         || {
             if folder.join(super::adapter::CONFIG_FILE).is_file() {
                 return ModelError::new("the folder holds an adapter, not a model")
-                    .help("`source` names the model below it, `adapter = folder(\"…\")` the adapter")
+                    .help(
+                        "`source` names the model below it, `adapter = folder(\"…\")` the adapter",
+                    )
                     .in_file(folder);
             }
             let names = WEIGHT_FILES.iter().map(|(name, _)| *name);
