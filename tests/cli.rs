@@ -67,7 +67,7 @@ impl Project {
         self.folder.path().join(name)
     }
 
-    fn write(&self, program: &str) {
+    pub fn write(&self, program: &str) {
         fs::write(self.path("p.ftp"), program).unwrap();
     }
 

@@ -26,5 +26,5 @@ pub use read::{Header, LabelSample, ReadOptions};
 pub use split::{PARTS, Split, SplitBy, overlaps};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
 pub use tokenizer::{SpecialIds, Tokenizer};
-pub use tokens::{Contexts, Form, Overflow, Parts, TokenReport, Tokenization, Tokens, Words};
+pub use tokens::{Contexts, Form, Overflow, Parts, SeparateTexts, TokenReport, Tokenization, Tokens, Words};
 pub use write::{to_bytes, write, written_formats};

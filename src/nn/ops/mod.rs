@@ -19,6 +19,7 @@ pub mod linear;
 pub mod loss;
 pub mod mean_rows;
 pub mod rotary;
+pub mod similarity;
 pub mod split;
 pub mod take_rows;
 pub(crate) mod tensor;
