@@ -6,6 +6,7 @@ mod floors;
 mod language;
 mod methods;
 mod metrics;
+mod models;
 mod parity;
 mod quickstart;
 mod rows;

@@ -432,6 +432,7 @@ fn trajectory(
         defer_rows: true,
         max_grad_norm: Some(number("max_grad_norm")?),
         loss: LossOptions::default(),
+        neftune: None,
         layer_decay: 1.0,
         validate_every: Budget::Epochs(1.0),
         keep: Keep::Last,

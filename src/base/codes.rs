@@ -44,9 +44,9 @@ codes! {
 
     // E01: names and the form of items.
     E0101 "an item of no known form" "A file consists of `param`, `secret`, `seed` and steps of the form `kind name { … }`: the kind (`load-data`) first, then a name of one's own, then a block. Arguments stand inside the block.\n\n```\nload-data reviews {\n  source = files(\"reviews.csv\")\n}\n```"
-    E0102 "part of a later edition of ftrun" "`expect`, `import`, `fragment`, `use`, `sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
+    E0102 "part of a later edition of ftrun" "`import`, `fragment`, `use`, `sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
     E0103 "a name of the wrong form" "Names of steps, parameters, secrets and arguments consist of letters, digits and `_`, and begin with no digit. Hyphens occur in step kinds alone. Words of the language (`param`, `seed`, `in`, `not`, `true` …) name neither steps nor parameters.\n\n```\nlearning_rate = 1e-4\n```"
-    E0104 "a parameter, secret or seed of the wrong form" "The forms are:\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\nparam size = small in [small, large]\nsecret token = env(\"HF_TOKEN\")\nseed 17\n```"
+    E0104 "a parameter, secret, seed or expectation of the wrong form" "The forms are:\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\nparam size = small in [small, large]\nsecret token = env(\"HF_TOKEN\")\nseed 17\nexpect tokens.report.truncated < 1%\n```"
     E0105 "an unknown step kind" "The first word of a step is its kind, written with hyphens: `load-data`, `train`. `ftrun doc` lists all kinds.\n\n```\nload-data reviews { source = files(\"reviews.csv\") }\n```"
     E0106 "a name is declared twice" "Steps, parameters and secrets share one space of names, so that a reference means one thing. There is one `seed`.\n\n```\ntrain first  { model = encoder, data = tokens }\ntrain second { model = encoder, data = tokens }     # not `first` again\n```"
 
@@ -68,6 +68,7 @@ codes! {
     E0304 "a name means more than one thing here" "Several outputs of a step fit, or a word is both a variant of the argument and a step that fits. The output has to be named.\n\n```\nmodel = tuned.last\n```"
     E0305 "steps that wait for each other" "A step can run only when all it refers to is done, so references must not lead back to where they came from. The message shows the whole circle."
     E0306 "two steps write to one place" "Each `to` belongs to one step; otherwise the result would depend on which of them came last.\n\n```\nsave small { model = first,  to = \"out/small\" }\nsave large { model = second, to = \"out/large\" }\n```"
+    E0307 "an expectation of something that is no number" "`expect` looks at a number: one that a step reports (`step.report.NUMBER`; `ftrun doc KIND` lists them), or a metric (`step.METRIC` of a `metric` step, `step.validation.METRIC` of a `train`).\n\n```\nexpect tokens.report.truncated < 1%\nexpect quality.accuracy >= 0.8\n```"
 
     // E04: data files, columns, labels.
     E0401 "a data file that is not there" "A path is sought beside the program, then in `paths.data` of `ftrun.toml` and in the folder named by `FTRUN_DATA`. A pattern such as `files(\"data/*.csv\")` has to match at least one file; folders are not read as such.\n\n```\nsource = files(\"data/train.tsv\")\n```"
@@ -96,6 +97,7 @@ codes! {
 
     // E07: while running.
     E0701 "a step failed" "A step that passed every check could not be done: a row that cannot be read, a loss that is not a number, a full disk. The message names the file and line, or the update and its rows. What was finished before is stored; running the same command again starts there."
+    E0702 "an expectation that is not met" "An `expect` line of the program looks at a number of a step that is done, and the number is not as expected. The message says what was found. The run stops there, with exit code 1; what was finished is stored. To go on in spite of it, the expectation is changed or removed: it is no part of any key, so that nothing runs again for it.\n\n```\nexpect tokens.report.truncated < 1%     # a share is of the `rows` of that report\nexpect reviews.report.shared == 0\nexpect quality.accuracy >= 0.8\n```"
     E0799 "a fault of ftrun" "Something that the checks should have excluded has happened. The input is not to blame; a report with the program and the message helps."
 
     // W: warnings. Nothing is refused.

@@ -9,7 +9,7 @@ use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::ops::{
     activation, adapter, add, attention, convolution, dropout, embedding, feed_forward, gated,
-    layer_norm, mean_rows, rotary, split, take_rows, zero_rows,
+    layer_norm, mean_rows, noise, rotary, split, take_rows, zero_rows,
 };
 use crate::nn::{
     Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Padding,
@@ -56,6 +56,8 @@ pub struct Dropping {
 pub struct Pass {
     compute: Compute,
     dropping: Option<Dropping>,
+    /// α of NEFTune.
+    neftune: Option<f64>,
     tape: Tape,
 }
 
@@ -120,12 +122,17 @@ impl Places<'_> {
 impl Pass {
     /// A pass that [`Self::backward`] follows. `dropping`: none for checks.
     pub fn training(compute: Compute, dropping: Option<Dropping>) -> Self {
-        Self { compute, dropping, tape: Tape::recording(compute.precision) }
+        Self { compute, dropping, neftune: None, tape: Tape::recording(compute.precision) }
+    }
+
+    /// The same with noise on the embeddings, as far as it drops at all: see [`Self::noise`].
+    pub fn with_neftune(self, alpha: Option<f64>) -> Self {
+        Self { neftune: alpha, ..self }
     }
 
     /// A pass for values alone: nothing is dropped or kept.
     pub fn evaluation(compute: Compute) -> Self {
-        Self { compute, dropping: None, tape: Tape::silent(compute.precision) }
+        Self { compute, dropping: None, neftune: None, tape: Tape::silent(compute.precision) }
     }
 
     pub fn path(&self) -> Path {
@@ -159,9 +166,9 @@ impl Pass {
         x: &Tensor,
         block: impl Fn(&Pass, &Tensor) -> Result<Tensor> + 'static,
     ) -> Result<Tensor> {
-        let (compute, dropping) = (self.compute, self.dropping);
+        let (compute, dropping, neftune) = (self.compute, self.dropping, self.neftune);
         Ok(self.tape.checkpoint(x, move |tape, x| {
-            let pass = Pass { compute, dropping, tape: tape.clone() };
+            let pass = Pass { compute, dropping, neftune, tape: tape.clone() };
             block(&pass, x).map_err(candle_core::Error::wrap)
         })?)
     }
@@ -342,6 +349,27 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => dropout::dropout(&self.tape, x, &at)?,
             Path::Reference => dropout::reference(x, &at)?,
+        })
+    }
+
+    /// Embeddings `[tokens, hidden]` with noise uniform in ±α/√(L · hidden), L the tokens of the row;
+    /// as they are where none is asked for. For what the embeddings' sum is, before it is normed.
+    ///
+    /// Source: Jain and others, "NEFTune: Noisy Embeddings Improve Instruction Finetuning" (2023).
+    pub fn noise(&self, x: &Tensor, text: &TextInput) -> Result<Tensor> {
+        let (Some(Dropping { seed, update }), Some(alpha)) = (self.dropping, self.neftune) else {
+            return Ok(x.clone());
+        };
+        let hidden = x.dim(1)?;
+        let magnitude = |length: usize| alpha / ((length * hidden) as f64).sqrt();
+        let of_row = |range: std::ops::Range<usize>| {
+            std::iter::repeat_n(magnitude(range.len()), range.len())
+        };
+        let magnitudes = text.offsets.ranges().flat_map(of_row).collect();
+        let at = noise::NoiseAt { seed, update, rows: text.places.clone(), magnitudes };
+        Ok(match self.compute.path {
+            Path::Fused => noise::noise(&self.tape, x, &at)?,
+            Path::Reference => noise::reference(x, &at)?,
         })
     }
 

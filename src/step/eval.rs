@@ -42,9 +42,9 @@ params! {
 
 impl Step for Eval {
     const NAME: &'static str = "eval";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
-    const REPORT: &'static [&'static str] = &["rows", "loss"];
+    const REPORT: &'static [&'static str] = &["rows", "unsupervised", "loss"];
     const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -82,6 +82,8 @@ impl Step for Eval {
         let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
         let (made, loss) = predict_tokens(&model, &tokens, true, &self.precision, cx)?;
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
+        let unsupervised = tokens.targets.unsupervised() as f64;
+        report.insert("unsupervised".to_string(), unsupervised);
         report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),
@@ -118,7 +120,11 @@ pub(super) fn check_model(
     }
     if !scored && outputs_of(head) == Some(Outputs::Tokens) {
         let diag = cx
-            .diag(Code::E0503, "model", format!("`{head}` guesses masked tokens, and here are none"))
+            .diag(
+                Code::E0503,
+                "model",
+                format!("`{head}` guesses masked tokens, and here are none"),
+            )
             .help("`eval` masks tokens, and tells how well they are guessed");
         cx.push(diag);
         return None;
@@ -232,7 +238,8 @@ pub(super) fn predict_tokens(
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
             .help("the model's tensors hold values that are not numbers"));
     }
-    let losses: &[task::RowLoss] = if labels.is_some() || is_masked || targets != Targets::None { &outcome.losses } else { &[] };
+    let known = labels.is_some() || is_masked || targets != Targets::None;
+    let losses: &[task::RowLoss] = if known { &outcome.losses } else { &[] };
     let names = model.head.as_ref().map_or(&[][..], |head| &head.labels);
     let made = Predictions::new(&Made {
         head: task.name(),
@@ -255,9 +262,12 @@ pub(super) fn partners(rows: usize) -> Targets {
 /// How the tokens of a model are masked. Fails where it has no tokenizer, or this no mask.
 pub(super) fn masking(model: &Model, share: f64, whole_words: bool) -> Result<Masking, StepError> {
     let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-        StepError::new(Code::E0507, "the model has no tokenizer that tells which tokens can be masked")
-            .argument("model")
-            .help("`tokenizer = …` of `load-model` gives it one")
+        StepError::new(
+            Code::E0507,
+            "the model has no tokenizer that tells which tokens can be masked",
+        )
+        .argument("model")
+        .help("`tokenizer = …` of `load-model` gives it one")
     })?;
     Masking::of(tokenizer, share, whole_words).map_err(|error| StepError {
         help: error.help,

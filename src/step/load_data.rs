@@ -14,7 +14,7 @@ use crate::data::read::{
     ColumnRef, Encoding, Missing as MissingRows, Quote, SourceFile, TagScheme, read_tables,
 };
 use crate::data::tagging::Scheme;
-use crate::data::{ColumnType, DataError, Fault, Labels, ReadOptions, overlaps};
+use crate::data::{ColumnType, DataError, Fault, Labels, ReadOptions, count_shared, shared};
 use crate::schema::{Map, OneOrMany, Or, PortType};
 use crate::{params, variants};
 
@@ -410,14 +410,14 @@ impl LoadData {
 
 impl Step for LoadData {
     const NAME: &'static str = "load-data";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "table",
         ty: PortType::Tables,
         doc: "The table, or the tables under the names of their sources.",
     }];
     const REPORT: &'static [&'static str] =
-        &["rows", "dropped", "classes", "moved_answers", "broken_tags"];
+        &["rows", "dropped", "classes", "moved_answers", "broken_tags", "shared"];
     const EXAMPLE: &'static str = "load-data reviews {\n  source  = { train = files(\"train.tsv\"), test = files(\"test.tsv\") }\n  columns = { text = \"sentence\", label = \"label\" }\n}";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -615,18 +615,20 @@ impl Step for LoadData {
                 message: format!("{dropped} rows{of} without a value were left out"),
             });
         }
-        for message in overlaps(&tables)? {
-            cx.control.event(Event::Warning { message });
+        let found = shared(&tables)?;
+        for shared in &found {
+            cx.control.event(Event::Warning { message: shared.to_string() });
         }
         let rows: usize = tables.values().map(|table| table.rows()).sum();
         let dropped: u64 = read.dropped.iter().map(|(_, dropped)| dropped).sum();
         let classes = tables.values().map(|table| table.labels().names().len()).max().unwrap_or(0);
         let report = Report::from([
-            ("rows".to_string(), rows as f64),
+            ("rows".to_string(), rows as f64 + dropped as f64),
             ("dropped".to_string(), dropped as f64),
             ("classes".to_string(), classes as f64),
             ("moved_answers".to_string(), read.moved_answers as f64),
             ("broken_tags".to_string(), read.broken_tags as f64),
+            ("shared".to_string(), count_shared(&found) as f64),
         ]);
         let value = match &self.source {
             Or::First(_) => {

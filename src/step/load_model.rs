@@ -444,7 +444,8 @@ impl Step for LoadModel {
             let message = format!("the tokenizer has {size} tokens, the model knows {own}");
             let mut diag = cx.diag(Code::E0507, path, message);
             if matches!(self.source, Source::Config(_)) {
-                diag = diag.help(format!("`override = {{ vocab_size = {size} }}` makes room for them"));
+                diag = diag
+                    .help(format!("`override = {{ vocab_size = {size} }}` makes room for them"));
             }
             cx.push(diag);
         }

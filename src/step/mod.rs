@@ -2,6 +2,7 @@
 //! One file per kind; adding one is a file and a line in `kinds`.
 
 pub mod check;
+pub mod ledger;
 pub mod run;
 pub mod shape;
 pub mod store;

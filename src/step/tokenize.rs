@@ -10,8 +10,8 @@ use super::shape::{ColumnType, LabelShape, Shape, TableShape, TokensShape};
 use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
-use crate::data::{Form, Overflow, Tokenization, Tokens};
-use crate::schema::{Port, PortType};
+use crate::data::{Form, Overflow, Tokenization, Tokens, shared};
+use crate::schema::{Port, PortRef, PortType};
 use crate::{params, variants};
 
 variants! {
@@ -199,6 +199,12 @@ impl Step for Tokenize {
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
         let tables = cx.input(&self.data)?;
+        // Tables of several steps meet here for the first time.
+        if let PortRef::Named(_) = self.data.source {
+            for shared in shared(&tables.tables())? {
+                cx.control.event(Event::Warning { message: shared.to_string() });
+            }
+        }
         let tokenizer = cx.input(&self.tokenizer)?;
         let rows: usize = tables.items().iter().map(|(_, table)| table.rows()).sum();
         cx.control.event(Event::Phase { name: "tokenizing", total: Some(rows as u64) });

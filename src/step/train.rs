@@ -28,9 +28,9 @@ use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::embed::PairLoss;
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
+use crate::train::masking::Masking;
 use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
-use crate::train::masking::Masking;
 use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
 use control::Bridge;
@@ -188,6 +188,9 @@ params! {
         gradient_accumulation: usize = 1, in (1, 1_000_000);
         /// The largest norm that all gradients together may have; larger ones are scaled down to it.
         max_grad_norm: Option<f64> = Some(1.0), in (1e-9, 1e12);
+        /// Noise on the embeddings of the rows that are learned from (NEFTune): uniform in ±α/√(L · d)
+        /// for a row of L tokens and embeddings of size d. The number is α, usually 5.
+        neftune: Option<f64>, in (1e-6, 1e6);
         /// The share of the target that is spread over all classes.
         label_smoothing: f64 = 0.0, in (0.0, 0.999);
         /// The weight of each class in the loss: in the order of the labels, by name, or `balanced`.
@@ -220,7 +223,7 @@ const VALIDATIONS: &str = "validations";
 
 impl Step for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",
@@ -245,7 +248,7 @@ impl Step for Train {
         },
     ];
     const REPORT: &'static [&'static str] =
-        &["updates", "epochs", "loss", "kept_update", "trained_parameters"];
+        &["rows", "unsupervised", "updates", "epochs", "loss", "kept_update", "trained_parameters"];
     const EXAMPLE: &'static str = "train tuned {\n  model     = encoder\n  data      = tokens.train\n  validate  = tokens.validation\n  optimizer = adamw(learning_rate = 5e-5, weight_decay = 0.01)\n  schedule  = linear(warmup = 6%)\n  budget    = 3 epochs\n}";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -336,6 +339,7 @@ impl Step for Train {
             label_smoothing: self.label_smoothing,
             pairs: self.loss.as_ref().and_then(LossRule::pairs),
         };
+        let unsupervised = targets.unsupervised();
         let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
@@ -349,7 +353,7 @@ impl Step for Train {
             .as_ref()
             .map(|(tokens, targets)| self.examples(network, &model, tokens, targets.clone()))
             .transpose()?;
-        let finish = Finish { model: &model, tokens: &tokens, assembled: &assembled };
+        let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
         let read = |scored: &Scored| match &validated {
             Some((tokens, _)) => finish.read(tokens, scored),
             None => Err(ModelError::new("there are no rows to validate on")),

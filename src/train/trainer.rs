@@ -33,6 +33,8 @@ pub struct Settings {
     /// The largest L2 norm that all gradients together may have.
     pub max_grad_norm: Option<f64>,
     pub loss: LossOptions,
+    /// α of the noise on embeddings.
+    pub neftune: Option<f64>,
     /// The factor on the rate from each layer to the one below; 1 for none.
     pub layer_decay: f64,
     pub validate_every: Budget,
@@ -275,7 +277,8 @@ impl Step<'_> {
         let (mut loss, mut tokens, mut place) = (0.0, 0, 0u32);
         if denominator > 0.0 {
             for (rows, targets) in group.iter().zip(&targets) {
-                let pass = Pass::training(self.settings.compute, Some(dropping));
+                let pass = Pass::training(self.settings.compute, Some(dropping))
+                    .with_neftune(self.settings.neftune);
                 let input = self.examples.input(rows, place, Some(dropping))?;
                 place += rows.len() as u32;
                 tokens += input.tokens();

@@ -196,7 +196,8 @@ impl Learning {
                 "rstrip": false, "normalized": false, "special": true})
         };
         let added: Vec<Value> = SPECIAL.iter().enumerate().map(special).collect();
-        let token = |id: usize, kind: u8| json!({"SpecialToken": {"id": SPECIAL[id], "type_id": kind}});
+        let token =
+            |id: usize, kind: u8| json!({"SpecialToken": {"id": SPECIAL[id], "type_id": kind}});
         let text = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
         let ids = |id: usize| json!({"id": SPECIAL[id], "ids": [id], "tokens": [SPECIAL[id]]});
         let (class, separator) = (2, 3);

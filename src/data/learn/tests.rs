@@ -11,7 +11,9 @@ fn texts() -> Vec<String> {
     let stems = ["walk", "talk", "jump", "play", "work", "paint"];
     let ends = ["", "s", "ed", "ing", "er", "ers"];
     let word = |place: usize| format!("{}{}", stems[place % 6], ends[(place / 7) % 6]);
-    (0..200).map(|row| format!("The {} {}, {}!", word(row), word(row * 5), word(row * 11))).collect()
+    (0..200)
+        .map(|row| format!("The {} {}, {}!", word(row), word(row * 5), word(row * 11)))
+        .collect()
 }
 
 fn learn(algorithm: Algorithm, vocab_size: usize) -> Result<Tokenizer> {

@@ -327,4 +327,6 @@ pub fn read_label_names(path: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
+mod record_tests;
+#[cfg(test)]
 mod tests;

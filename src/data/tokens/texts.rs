@@ -57,7 +57,10 @@ impl Tokens {
                             let framed = tokenizer.frame(ids.get(window).unwrap_or_default())?;
                             Ok(Encoded { ids: framed.ids, type_ids: framed.type_ids })
                         };
-                        windows(ids.len(), room, shared).into_iter().map(part).collect::<Result<_>>()?
+                        windows(ids.len(), room, shared)
+                            .into_iter()
+                            .map(part)
+                            .collect::<Result<_>>()?
                     }
                     Overflow::Drop | Overflow::Error => vec![full],
                 };

@@ -123,11 +123,7 @@ pub(super) fn overlap(overflow: Overflow, room: usize) -> Result<usize> {
 }
 
 /// The parts of `length` pieces that fit into `room`, each with `overlap` pieces of the one before.
-pub(super) fn windows(
-    length: usize,
-    room: usize,
-    overlap: usize,
-) -> Vec<std::ops::Range<usize>> {
+pub(super) fn windows(length: usize, room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
     let mut all = vec![0..room.min(length)];
     while let Some(last) = all.last()
         && last.end < length

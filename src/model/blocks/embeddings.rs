@@ -137,7 +137,7 @@ impl Embeddings {
             let padding = places.padding;
             lookups.push(Lookup { padding, ..Lookup::new(&positions, &position_ids) });
         }
-        pass.embedding(&lookups)
+        pass.noise(&pass.embedding(&lookups)?, text)
     }
 
     pub fn drop(&self, x: &Tensor, text: &TextInput, pass: &Pass) -> Result<Tensor> {

@@ -18,6 +18,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod mean_rows;
+pub mod noise;
 pub mod rotary;
 pub mod similarity;
 pub mod split;

@@ -9,8 +9,8 @@ use crate::step::eval::{masking, partners};
 use crate::step::run::StepError;
 use crate::task::labels::Reconciled;
 use crate::task::{LossOptions, Network, Outputs};
-use crate::train::metrics::PickMetric;
 use crate::train::masking::Masking;
+use crate::train::metrics::PickMetric;
 use crate::train::{Budget, Keep, Measure, Settings, StopEarly, TokenExamples};
 
 fn length(of: &Length) -> Budget {
@@ -94,21 +94,7 @@ impl Train {
             |message: String| StepError::new(Code::E0502, message).argument("class_weights");
         Ok(match &self.class_weights {
             None => None,
-            Some(Or::First(WeightRule::Balanced)) => {
-                let Targets::Class(classes) = targets else { return Ok(None) };
-                let mut counts = vec![0usize; labels.len()];
-                for class in classes {
-                    let place =
-                        usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
-                    place.into_iter().for_each(|count| *count += 1);
-                }
-                let rows: usize = counts.iter().sum();
-                let weight = |count: &usize| match count {
-                    0 => 0.0,
-                    count => (rows as f64 / (labels.len() * count) as f64) as f32,
-                };
-                Some(counts.iter().map(weight).collect())
-            }
+            Some(Or::First(WeightRule::Balanced)) => balanced(labels.len(), targets),
             Some(Or::Second(Or::First(list))) => {
                 Some(list.iter().map(|weight| *weight as f32).collect())
             }
@@ -177,6 +163,7 @@ impl Train {
             defer_rows: true,
             max_grad_norm: self.max_grad_norm,
             loss,
+            neftune: self.neftune,
             layer_decay: self.layer_decay,
             validate_every: length(&self.validate_every),
             keep,
@@ -190,5 +177,35 @@ impl Train {
     /// The program's seed where the step has none of its own.
     pub(super) fn seed(&self) -> u64 {
         self.seed.unwrap_or(42) as u64
+    }
+}
+
+/// rows / (classes · rows of the class), over the rows that have a class; 0 for a class without rows.
+fn balanced(labels: usize, targets: &Targets) -> Option<Vec<f32>> {
+    let (Targets::Class(classes) | Targets::Each { classes, .. }) = targets else { return None };
+    let mut counts = vec![0usize; labels];
+    for class in classes {
+        let place = usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
+        place.into_iter().for_each(|count| *count += 1);
+    }
+    let rows: usize = counts.iter().sum();
+    let weight = |count: &usize| match count {
+        0 => 0.0,
+        count => (rows as f64 / (labels * count) as f64) as f32,
+    };
+    Some(counts.iter().map(weight).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: 4 rows with a class, 3 of them of the first; each class weighs 2 as a whole.
+    #[test]
+    fn balanced_classes_weigh_the_same() {
+        let classes = Targets::Class(vec![0, 1, 0, -100, 0]);
+        assert_eq!(balanced(2, &classes), Some(vec![4.0 / 6.0, 2.0]));
+        assert_eq!(balanced(3, &classes), Some(vec![4.0 / 9.0, 4.0 / 3.0, 0.0]));
+        assert_eq!(balanced(2, &Targets::Value(vec![1.0])), None);
     }
 }

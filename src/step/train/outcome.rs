@@ -10,8 +10,8 @@ use crate::step::metric::build;
 use crate::step::predictions::{Made, head_of};
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
-use crate::task::assemble::{self, Assembled};
 use crate::task::Logits;
+use crate::task::assemble::{self, Assembled};
 use crate::train::evaluate::Scored;
 use crate::train::{LogRow, Trained, metrics};
 
@@ -70,6 +70,8 @@ pub(super) fn validation_name(update: u64) -> String {
 pub(super) struct Finish<'a> {
     pub model: &'a Arc<Model>,
     pub tokens: &'a Tokens,
+    /// Rows without a label to learn from.
+    pub unsupervised: usize,
     pub assembled: &'a Assembled,
 }
 
@@ -94,6 +96,8 @@ impl Finish<'_> {
             .sum();
         let end = trained.log.last();
         let report: Report = [
+            ("rows", self.tokens.rows() as f64),
+            ("unsupervised", self.unsupervised as f64),
             ("updates", end.map_or(0.0, |row| row.update as f64)),
             ("epochs", end.map_or(0.0, |row| row.epoch)),
             ("loss", end.map_or(f64::NAN, |row| row.loss)),
