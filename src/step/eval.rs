@@ -27,7 +27,8 @@ pub(super) const PREDICTIONS: Output = Output {
 params! {
     /// Lets a model predict tokenized rows and keeps their labels beside the predictions.
     ///
-    /// Without dropout. The predictions are in the order of the rows. For `masked_language_model` 15 %
+    /// Without dropout. The predictions are in the order of the rows. For `embedding` they are the
+    /// cosines of pairs, and without labels the rank of each text's partner among those of all rows. For `masked_language_model` 15 %
     /// of the tokens are masked, the same ones in every run.
     pub struct Eval {
         /// A model whose every tensor has values: what `train` made, or a fine-tuned checkpoint.
@@ -53,7 +54,8 @@ impl Step for Eval {
             check_tokenizer(cx, "data", model, &tokens.tokenizer);
             check_length(cx, "data", model, tokens.max_length);
             let own = model.head.as_deref().and_then(outputs_of);
-            if tokens.labels == LabelShape::Absent && own != Some(Outputs::Tokens) {
+            let needs = !matches!(own, Some(Outputs::Tokens | Outputs::Vectors));
+            if tokens.labels == LabelShape::Absent && needs {
                 let diag = cx
                     .diag(Code::E0406, "data", "these rows have no labels to compare with")
                     .also(cx.origin(&self.data), "made here")
@@ -63,7 +65,12 @@ impl Step for Eval {
         }
         self.precision.check(cx);
         let Some(model) = model else { return Vec::new() };
-        let Some(shape) = check_model(cx, &model, true) else { return Vec::new() };
+        let Some(mut shape) = check_model(cx, &model, true) else { return Vec::new() };
+        if let Some(tokens) = &tokens
+            && outputs_of(&shape.head) == Some(Outputs::Vectors)
+        {
+            shape.labels = tokens.labels.clone();
+        }
         vec![("predictions", Shape::Predictions(shape))]
     }
 
@@ -185,6 +192,10 @@ pub(super) fn predict_tokens(
         Some(labels) => assembled.labels.apply(&task.targets(&tokens.targets, labels)?),
         None => Targets::None,
     };
+    let targets = match targets {
+        Targets::None if scored && task.outputs() == Outputs::Vectors => partners(tokens.rows()),
+        targets => targets,
+    };
     let is_masked = scored && task.outputs() == Outputs::Tokens;
     let examples = match is_masked {
         true => {
@@ -227,8 +238,8 @@ pub(super) fn predict_tokens(
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
             .help("the model's tensors hold values that are not numbers"));
     }
-    let losses: &[task::RowLoss] =
-        if labels.is_some() || is_masked { &outcome.losses } else { &[] };
+    let known = labels.is_some() || is_masked || targets != Targets::None;
+    let losses: &[task::RowLoss] = if known { &outcome.losses } else { &[] };
     let names = model.head.as_ref().map_or(&[][..], |head| &head.labels);
     let made = Predictions::new(&Made {
         head: task.name(),
@@ -241,6 +252,11 @@ pub(super) fn predict_tokens(
     })?;
     let loss = (!losses.is_empty()).then(|| outcome.mean_loss()).filter(|loss| !loss.is_nan());
     Ok((made, loss))
+}
+
+/// Every row's second text is the partner of its first.
+pub(super) fn partners(rows: usize) -> Targets {
+    Targets::Class(vec![0; rows])
 }
 
 /// How the tokens of a model are masked. Fails where it has no tokenizer, or this no mask.

@@ -9,7 +9,7 @@ use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
 use crate::data::{ColumnData, Overflow, Tokenization, Tokens};
-use crate::model::Model;
+use crate::model::{HeadKind, Model};
 use crate::params;
 use crate::schema::Port;
 
@@ -94,5 +94,7 @@ fn tokenization(model: &Model) -> Result<Tokenization, StepError> {
     /// Long enough for what most models were trained on where there is no limit.
     const LONGEST: usize = 512;
     let max_length = model.backbone()?.max_length().unwrap_or(LONGEST).min(LONGEST);
-    Ok(Tokenization { max_length, overflow: Overflow::Truncate, separate: false })
+    let kind = model.head.as_ref().map(|head| head.kind);
+    let separate = matches!(kind, Some(HeadKind::Embedding(_)));
+    Ok(Tokenization { max_length, overflow: Overflow::Truncate, separate })
 }

@@ -41,8 +41,9 @@ params! {
     /// Turns texts into the token ids of a model.
     ///
     /// A table with the column `text` gives single texts, with `text_pair` as well pairs. With `words`
-    /// it gives sentences: the first token of a word has its tag, the others have none. Rows are kept
-    /// in their order and are not padded.
+    /// it gives sentences: the first token of a word has its tag, the others have none. With
+    /// `separate = true` the texts of a row stay apart, for embeddings. Rows are kept in their order and
+    /// are not padded.
     pub struct Tokenize {
         /// Rows with the columns of one form: `text`; `text` and `text_pair`; `words` and `tags`;
         /// `question`, `context` and `answers`; `choices`.
@@ -53,6 +54,9 @@ params! {
         max_length: usize = 128, in (1, 1_048_576);
         /// Rows that are longer.
         overflow: TooLong = TooLong::Truncate;
+        /// Whether the texts of a row, `text`, `text_pair` and `negative`, are each read by themselves, for
+        /// embeddings; else a pair is one sequence. `max_length` and `overflow` are then about each text.
+        separate: bool = false;
     }
 }
 
@@ -66,7 +70,7 @@ impl Tokenize {
                 TooLong::Drop => Overflow::Drop,
                 TooLong::Error => Overflow::Error,
             },
-            separate: false,
+            separate: self.separate,
         }
     }
 
@@ -106,7 +110,7 @@ impl Tokenize {
             };
             cx.push(diag);
         }
-        for role in ["text", "text_pair", "question", "context"] {
+        for role in ["text", "text_pair", "negative", "question", "context"] {
             let Some(column) = columns.iter().find(|column| column.name == role) else { continue };
             if !matches!(column.ty, ColumnType::Text | ColumnType::Unknown) {
                 let diag = cx

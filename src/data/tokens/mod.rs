@@ -3,6 +3,7 @@
 
 mod file;
 mod form;
+mod separate;
 mod texts;
 mod words;
 
@@ -92,6 +93,8 @@ pub enum Parts {
     Words(Words),
     /// Rows are a question with a context, or a part of it.
     Contexts(Contexts),
+    /// A row is several texts, each a sequence of its own.
+    Texts(SeparateTexts),
 }
 
 /// Sentences whose words have a tag each.
@@ -128,6 +131,13 @@ pub struct Contexts {
     pub answered: bool,
 }
 
+/// Texts that are sequences of their own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SeparateTexts {
+    /// For each sequence of all rows: the number of its text among the different ones.
+    pub texts: Vec<usize>,
+}
+
 impl Tokens {
     /// Tokenizes the rows of a table, in the form that its columns have.
     ///
@@ -152,7 +162,8 @@ impl Tokens {
         match form {
             Form::Texts | Form::Pairs => Self::of_texts(table, tokenizer, how),
             Form::Words => Self::of_words(table, tokenizer, how),
-            Form::Questions | Form::Choices | Form::Separate => Err(DataError::new(
+            Form::Separate => Self::of_separate(table, tokenizer, how),
+            Form::Questions | Form::Choices => Err(DataError::new(
                 Fault::Tokenizer,
                 format!("{} cannot be tokenized yet", form.describe()),
             )),
@@ -231,18 +242,21 @@ impl Tokens {
             sequences: self.sequences.as_ref().map(|all| all.get(..=rows).unwrap_or(&[0]).into()),
             targets: self.targets.take(&kept),
             ids: self.ids.iter().take(rows).cloned().collect(),
-            parts: self.parts.head(rows, end),
+            parts: self.parts.head(rows, sequences, end),
             ..self.clone()
         }
     }
 }
 
 impl Parts {
-    /// The parts of the first rows, which have so many tokens. What was cut in the middle counts as
+    /// The parts of the first rows, which have so many sequences and tokens. What was cut in the middle counts as
     /// it is: its last rows are missing.
-    fn head(&self, rows: usize, tokens: usize) -> Parts {
+    fn head(&self, rows: usize, sequences: usize, tokens: usize) -> Parts {
         match self {
             Parts::Rows => Parts::Rows,
+            Parts::Texts(all) => Parts::Texts(SeparateTexts {
+                texts: all.texts.iter().take(sequences).copied().collect(),
+            }),
             Parts::Words(all) => {
                 let sentences: Vec<usize> = all.sentences.iter().take(rows).copied().collect();
                 let count = sentences.last().map_or(0, |last| last + 1);
@@ -358,6 +372,31 @@ mod tests {
         let labelled = table(&[("text", text(&["a b c d"])), ("label", text(&["x"]))]);
         let error = Tokens::of(&labelled, &tokenizer(), how(4, Overflow::Stride(0))).unwrap_err();
         assert!(error.message.contains("with labels"), "{error}");
+    }
+
+    #[test]
+    fn texts_to_compare_are_sequences_of_their_own() {
+        let table = table(&[
+            ("text", text(&["a b", "c"])),
+            ("text_pair", text(&["b", "a b c d"])),
+            ("negative", text(&["c", "d"])),
+        ]);
+        let apart = |overflow| Tokenization { separate: true, ..how(4, overflow) };
+        let made = Tokens::of(&table, &tokenizer(), apart(Overflow::Truncate)).unwrap();
+        assert_eq!(made.input_ids(0), [2, 4, 5, 3, 2, 5, 3, 2, 6, 3]);
+        assert_eq!(made.sequence_lengths(1).collect::<Vec<_>>(), [3, 4, 3]);
+        assert_eq!((made.report.truncated, made.rows()), (1, 2));
+        let parts = Parts::Texts(SeparateTexts { texts: vec![0, 1, 2, 2, 3, 4] });
+        assert_eq!(made.parts, parts);
+        let first = made.head(1);
+        assert_eq!(first.parts, Parts::Texts(SeparateTexts { texts: vec![0, 1, 2] }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.safetensors");
+        made.write(&path).unwrap();
+        assert_eq!(Tokens::read(&path).unwrap(), made);
+        let dropped = Tokens::of(&table, &tokenizer(), apart(Overflow::Drop)).unwrap();
+        assert_eq!(dropped.ids, ["0"]);
+        assert!(Tokens::of(&table, &tokenizer(), apart(Overflow::Stride(0))).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod pickle;
 mod pytorch;
 mod safetensors;
 mod save;
+mod sentence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::nn::ops::tensor::Slice;
 pub(super) use safetensors::bytes_of;
 pub use safetensors::serialize as serialize_tensors;
 pub use save::{SavedFile, save_folder};
+pub use sentence::{POOLING_FILE, stored_pooling};
 
 /// A tensor as it lies in a file.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,11 @@
 //! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
 //! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`. What is not
-//! about rows has its own columns, in a file of its own: `tags`, `losses`.
+//! about rows has its own columns, in a file of its own: `tags`, `losses`,
+//! `vectors`.
 
 mod losses;
 mod tags;
+mod vectors;
 
 use super::run::StepError;
 use super::shape::LabelShape;
@@ -35,6 +37,7 @@ impl Predictions {
         let mut table = match (task.outputs(), made.parts) {
             (Outputs::Tags, Parts::Words(words)) => tags::table(made, words)?,
             (Outputs::Tokens, _) => losses::table(made)?,
+            (Outputs::Vectors, _) => vectors::table(made)?,
             _ => rows(task, made)?,
         };
         table.set_labels(declared(made.labels));
@@ -48,6 +51,7 @@ impl Predictions {
         match task.outputs() {
             Outputs::Tags => tags::scored(&self.table),
             Outputs::Tokens => losses::scored(&self.table),
+            Outputs::Vectors => vectors::scored(&self.table),
             outputs => scored_rows(outputs, &self.table),
         }
     }
@@ -66,14 +70,16 @@ fn rows(task: &dyn Task, made: &Made) -> Result<Table, StepError> {
         let probabilities = Logits { values: &predicted.probabilities, ..made.logits };
         columns.push(("probabilities".to_string(), by_row(&probabilities)));
     }
-    if !made.losses.is_empty() {
-        // The mean over the row's supervised elements; none where nothing is supervised.
-        let mean =
-            |loss: &RowLoss| (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32);
-        let losses = made.losses.iter().map(mean).collect();
-        columns.push(("loss".to_string(), ColumnData::Float32(losses)));
-    }
+    columns.extend(means(made.losses).map(|losses| ("loss".to_string(), losses)));
     Ok(Table::from_columns(columns)?)
+}
+
+/// The mean loss over each row's supervised elements, none where nothing is supervised; no column
+/// where no losses are known.
+fn means(losses: &[RowLoss]) -> Option<ColumnData> {
+    let mean =
+        |loss: &RowLoss| (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32);
+    (!losses.is_empty()).then(|| ColumnData::Float32(losses.iter().map(mean).collect()))
 }
 
 fn scored_rows(outputs: Outputs, table: &Table) -> Result<Scored, StepError> {
@@ -128,6 +134,7 @@ const THRESHOLD: f64 = 0.5;
 pub fn head_of(table: &Table) -> &'static str {
     let outputs = match table.labels() {
         _ if losses::made(table) => Outputs::Tokens,
+        _ if vectors::made(table) => Outputs::Vectors,
         Labels::Values | Labels::Unknown => Outputs::Values,
         Labels::Classes { .. } => Outputs::Classes,
         Labels::Multi { .. } => Outputs::Labels,
@@ -137,8 +144,9 @@ pub fn head_of(table: &Table) -> &'static str {
     found.map_or("", |task| task.name())
 }
 
-/// The kind of predictions that a head makes, for the metrics that fit it.
-pub fn kind_of(head: &str) -> Option<Kind> {
+/// The kind of predictions that a head makes for rows with these labels, for the metrics that fit it.
+/// `None` where only the data will tell.
+pub fn kind_of(head: &str, labels: &LabelShape) -> Option<Kind> {
     Some(match task::task(head).ok()?.outputs() {
         Outputs::Classes => Kind::Classes,
         Outputs::Labels => Kind::MultiLabel,
@@ -147,7 +155,16 @@ pub fn kind_of(head: &str) -> Option<Kind> {
         Outputs::Tags => Kind::Tags,
         Outputs::Answers => Kind::Answers,
         Outputs::Tokens => Kind::Losses,
-        Outputs::Vectors => return None,
+        Outputs::Vectors => match labels {
+            LabelShape::Values => Kind::Values,
+            LabelShape::Classes(Some(names))
+                if names.iter().all(|name| name.parse::<f64>().is_ok()) =>
+            {
+                Kind::Values
+            }
+            LabelShape::Classes(None) | LabelShape::Unknown => return None,
+            _ => Kind::Ranking,
+        },
     })
 }
 

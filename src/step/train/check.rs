@@ -222,19 +222,43 @@ impl Train {
         }
     }
 
-    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
-        let fits = match &self.loss {
-            None => true,
-            Some(LossRule::Masked(_)) => kind == Kind::Losses,
+    /// Whether the head can learn by the loss, and the rows have what it needs.
+    pub(super) fn check_loss_rule(&self, cx: &mut CheckCx, head: &str, labels: &LabelShape) {
+        let Some(outputs) = task(head).ok().map(|task| task.outputs()) else { return };
+        let (fits, own) = match &self.loss {
+            None => (true, ""),
+            Some(LossRule::Masked(_)) => (outputs == Outputs::Tokens, "masked_language_model"),
+            Some(_) => (outputs == Outputs::Vectors, "embedding"),
         };
+        let origin = cx.origin(&self.model);
         if !fits {
-            let message = format!("`{head}` does not learn by this loss");
-            let help = "`masked` belongs to `head = masked_language_model`";
             let diag = cx
-                .diag(Code::E0209, "loss", message)
-                .also(cx.origin(&self.model), format!("`head = {head}`"));
-            cx.push(diag.help(help));
+                .diag(Code::E0209, "loss", format!("`{head}` does not learn by this loss"))
+                .also(origin, format!("`head = {head}`"))
+                .help(format!("it belongs to `head = {own}` of `load-model`; `loss` can be left out"));
+            cx.push(diag);
         }
+        let by_scores = matches!(&self.loss, Some(LossRule::Cosine(_) | LossRule::Cosent(_)));
+        let names = known_names(labels).unwrap_or_default();
+        let words = names.iter().any(|name| name.parse::<f64>().is_err());
+        if by_scores && (words || *labels == LabelShape::Absent) {
+            let found = if words { "labels that are no numbers" } else { "no labels" };
+            let diag = cx
+                .diag(Code::E0406, "loss", format!("these rows have {found}, and this loss learns scores"))
+                .also(cx.origin(&self.data), "made here")
+                .help("`loss = in_batch_negatives` learns from pairs alone");
+            cx.push(diag);
+        }
+        if outputs == Outputs::Vectors && self.loss.is_none() && words {
+            let diag = cx
+                .diag(Code::E0406, "data", "the labels of these rows are no scores of pairs")
+                .also(cx.origin(&self.data), "made here")
+                .help("`loss = in_batch_negatives` learns from pairs alone, and does not read labels");
+            cx.push(diag);
+        }
+    }
+
+    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
         if kind != Kind::Classes {
             for (argument, given) in [
                 ("class_weights", self.class_weights.is_some()),
