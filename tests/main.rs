@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod floors;
+mod forms;
 mod metrics;
 mod parity;
 mod quickstart;

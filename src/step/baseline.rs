@@ -2,7 +2,7 @@
 //! in `train::baseline`.
 
 use super::check::CheckCx;
-use super::predictions::Made;
+use super::predictions::{AnswerRule, Made};
 use super::run::{RunCx, StepError};
 use super::shape::{LabelShape, PredictionsShape, Shape, TableShape};
 use super::value::{Predictions, Report, Value, port};
@@ -109,6 +109,7 @@ impl Step for Baseline {
             targets: &targets,
             logits,
             losses: &[],
+            answers: &AnswerRule::USUAL,
         })?;
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),
@@ -123,6 +124,7 @@ fn check_classes(step: &Baseline, table: &TableShape, cx: &mut CheckCx) {
         LabelShape::Values => "numbers as labels",
         LabelShape::Multi(_) => "several labels a row",
         LabelShape::Tags(_) => "one class a word",
+        LabelShape::Answers => "answers",
         LabelShape::Unknown | LabelShape::Classes(_) => return,
     };
     let diag = cx

@@ -29,6 +29,7 @@ use crate::train::evaluate::Scored;
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
 use crate::{params, variants};
+pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
 use outcome::Finish;
 
@@ -220,8 +221,8 @@ impl Step for Train {
         }
         if let Some(kind) = kind_of(&head) {
             self.check_metrics(cx, &head, kind, &model.labels);
-            self.check_loss(cx, &head, kind, &model.labels);
         }
+        self.check_loss(cx, &head, &model.labels);
         self.check_freeze(cx, &model);
         model.undrawn = false;
         let mut made = vec![("model", Shape::Model(model.clone())), ("last", Shape::Model(model))];

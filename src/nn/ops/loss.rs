@@ -401,7 +401,7 @@ mod tests {
         );
         let zeros = Tensor::zeros((9, 2), candle_core::DType::F32, &candle_core::Device::Cpu);
         let loss = segment_cross_entropy(&silent(), &zeros.unwrap(), &starts, &targets, 1.0);
-        let wanted = 2.0 * 3f32.ln() + 2.0 * 5f32.ln();
+        let wanted = 2.0 * 3f64.ln() + 2.0 * 5f64.ln();
         assert!((flat(&loss.unwrap())[0] - wanted).abs() < 1e-6);
         let x = tensor(&[9, 2], 0);
         let fails = |starts: &[usize], targets: &[i64]| {

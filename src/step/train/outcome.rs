@@ -7,7 +7,7 @@ use crate::data::{ColumnData, Labels, Table, Tables, Targets, Tokens};
 use crate::model::{self, Model, ModelError, Per};
 use crate::step::eval::output_labels;
 use crate::step::metric::build;
-use crate::step::predictions::Made;
+use crate::step::predictions::{AnswerRule, Made};
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
 use crate::task::assemble::{self, Assembled};
@@ -73,6 +73,7 @@ pub(super) fn head_of(labels: &Labels) -> &'static str {
         Labels::Classes { .. } => Outputs::Classes,
         Labels::Multi { .. } => Outputs::Labels,
         Labels::Tags { .. } => Outputs::Tags,
+        Labels::Answers => Outputs::Answers,
     };
     let found = crate::task::tasks().iter().find(|task| task.outputs() == outputs);
     found.map_or("", |task| task.name())
@@ -173,6 +174,7 @@ impl Finish<'_> {
             targets: &scored.targets,
             logits: Logits { values: &scored.logits, outputs, starts: &scored.starts },
             losses: &scored.losses,
+            answers: &AnswerRule::USUAL,
         })
     }
 
