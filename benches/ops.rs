@@ -19,8 +19,8 @@ use ftrun::nn::product::bf16::{self, Factor, Panels, Rows};
 use ftrun::nn::product::{Matrix, Onto, product};
 use ftrun::nn::tape::Gradient;
 use ftrun::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Offsets, Precision, Tape,
-    TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Precision,
+    Relative, Tape, TokenPlace, Weight,
 };
 
 #[global_allocator]
@@ -281,7 +281,10 @@ fn elementwise(bench: &mut Bench) {
             query_offsets: batch.offsets.clone(),
             key_offsets: batch.offsets.clone(),
             scale: 1.0 / ((HIDDEN / HEADS) as f64).sqrt(),
+            positions: None,
             mask: AttentionMask::Full,
+            relative: Relative::Nothing,
+            padding: None,
             dropout: Some(batch.dropout(1)),
         };
         // Two products forward, five backward, of which one computes the scores again.
@@ -300,16 +303,15 @@ fn elementwise(bench: &mut Bench) {
     // Forward reads two and writes one; backward reads three and writes two.
     let bytes = Work::Bytes(8.0 * 4.0 * (tokens * HIDDEN) as f64);
     bench.op("dropout, add, norm f32", Precision::F32, bytes, &[&x, &residual], |tape| {
-        let at = Some(&at);
-        layer_norm::dropout_add_layer_norm(tape, &x, &residual, at, &scale, &shift, 1e-12)
-            .expect("a norm")
+        let norm = Norm::new(&scale, Some(&shift), 1e-12);
+        layer_norm::dropout_add_layer_norm(tape, &x, &residual, Some(&at), &norm).expect("a norm")
     });
     let table = weight(&[VOCABULARY, HIDDEN]);
     let ids: Vec<u32> = (0..tokens).map(|i| (i * 7919 % VOCABULARY) as u32).collect();
     let bytes = Work::Bytes(5.0 * 4.0 * (tokens * HIDDEN) as f64);
     bench.op("embedding f32", Precision::F32, bytes, &[], |tape| {
         table.zero_grad();
-        embedding::embedding(tape, &[(&table, &ids)]).expect("an embedding")
+        embedding::embedding(tape, &[embedding::Lookup::new(&table, &ids)]).expect("an embedding")
     });
     let (rows, classes) = (512, VOCABULARY);
     let logits = tensor(&[rows, classes]);

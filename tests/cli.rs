@@ -42,7 +42,7 @@ save release { model = tuned, to = "out/model" }
 "#;
 
 /// A folder with a program and its data, and a cache folder of its own.
-struct Project {
+pub struct Project {
     folder: TempDir,
 }
 
@@ -51,7 +51,7 @@ impl Project {
         Self::with(PROGRAM)
     }
 
-    fn with(program: &str) -> Self {
+    pub fn with(program: &str) -> Self {
         let project = Self { folder: tempfile::tempdir().unwrap() };
         let mut rows = String::from("text,label\n");
         for row in 0..60 {
@@ -63,7 +63,7 @@ impl Project {
         project
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -93,7 +93,7 @@ impl Project {
     }
 
     /// Runs with `--json` and checks that it ended as expected.
-    fn json(&self, arguments: &[&str], code: i32) -> Value {
+    pub fn json(&self, arguments: &[&str], code: i32) -> Value {
         let output = self.ftrun(&[arguments, &["--json"]].concat());
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout)
@@ -470,6 +470,81 @@ fn steps_by_name_forced_and_in_short() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("the nearest is `tokens`"), "{}", text(&wrong.stderr));
     assert_eq!(project.ftrun(&["p.ftp", "--force", "nothing"]).status.code(), Some(2));
+}
+
+/// Shares, numbers and metrics; met and not; the same where nothing runs.
+#[test]
+fn expectations_stop_a_run_and_run_nothing_again() {
+    let with = |lines: &str| PROGRAM.replace("max_length = 16", "max_length = 6") + lines;
+    let project = Project::with(&with(
+        "expect tokens.report.truncated <= 100%\nexpect quality.accuracy >= 0\n",
+    ));
+    let first = project.json(&["p.ftp"], 0);
+    assert_eq!(ran(&first).len(), 8);
+    let tokens = first["steps"].as_array().unwrap().iter().find(|step| step["name"] == "tokens");
+    let report = &tokens.unwrap()["report"];
+    assert_eq!(report["rows"], 60.0);
+    assert!(report["truncated"].as_f64().unwrap() > 0.0, "{report}");
+    let shown = text(&project.ftrun(&["p.ftp"]).stdout);
+    assert!(shown.contains("truncated"), "{shown}");
+    let manifest = project.json(&["show", "last"], 0);
+    assert!(manifest.to_string().contains("\"truncated\":"), "{manifest}");
+
+    // Both are looked at, and the run ends at the first step that is not as expected.
+    project.write(&with(
+        "expect tokens.report.truncated < 1%\nexpect tokens.report.rows > 60\nexpect quality.accuracy > 1\n",
+    ));
+    let stopped = project.json(&["p.ftp"], 1);
+    assert!(ran(&stopped).is_empty(), "{stopped}");
+    let errors = stopped["errors"].as_array().unwrap();
+    let messages: Vec<&str> =
+        errors.iter().map(|error| error["message"].as_str().unwrap()).collect();
+    assert!(errors.iter().all(|error| error["code"] == "E0702"), "{errors:?}");
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(
+        messages[0].contains("`tokens.report.truncated < 1%` is not met: it is"),
+        "{messages:?}"
+    );
+    assert!(messages[0].contains("of 60 rows, which is"), "{messages:?}");
+    assert!(messages[1].ends_with("it is 60"), "{messages:?}");
+    assert!(!statuses(&stopped).contains_key("tuned"), "training would have come later");
+
+    project.write(&with("expect quality.accuracy > 1\n"));
+    let stopped = project.ftrun(&["p.ftp"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    let told = text(&stopped.stderr);
+    assert!(told.contains("E0702") && told.contains("quality.accuracy > 1"), "{told}");
+    // A few updates are no measure.
+    let quick = project.json(&["p.ftp", "--quick"], 0);
+    assert!(quick["warnings"].to_string().contains("is not met"), "{}", quick["warnings"]);
+    assert_eq!(project.ftrun(&["check", "p.ftp", "--data"]).status.code(), Some(0));
+    project.write(&with("expect messages.report.rows < 10\n"));
+    let checked = project.json(&["check", "p.ftp", "--data"], 2);
+    assert!(checked["errors"].to_string().contains("E0702"), "{checked}");
+}
+
+/// A fold goes into a step as a whole, or table by table.
+#[test]
+fn folds_are_groups_of_tables() {
+    let program = PROGRAM
+        .replace("by = fraction(train = 60%, validation = 20%, test = 20%)", "by = folds(3)")
+        .replace("data = parts,", "data = parts.fold_1,")
+        .replace("data = tokens.test", "data = all.fold_2.validation")
+        + "tokenize all { data = parts, tokenizer = encoder, max_length = 16 }\n";
+    let project = Project::with(&program);
+    let first = project.json(&["p.ftp"], 0);
+    assert_eq!(ran(&first).len(), 9);
+    assert_eq!(ran(&project.json(&["p.ftp"], 0)), [""; 0]);
+    let rows = |run: &Value, name: &str| {
+        let steps = run["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["name"] == name).unwrap();
+        step["report"]["rows"].as_f64().unwrap()
+    };
+    assert_eq!((rows(&first, "tokens"), rows(&first, "all")), (60.0, 180.0));
+    assert_eq!((rows(&first, "tuned"), rows(&first, "predicted")), (40.0, 20.0));
+    project.write(&program.replace("parts.fold_1", "parts.fold_3"));
+    let other = ran(&project.json(&["p.ftp"], 0));
+    assert_eq!(other, ["predicted", "quality", "release", "tokens", "tuned"]);
 }
 
 #[test]

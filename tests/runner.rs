@@ -157,7 +157,13 @@ impl World {
 
     fn with<T>(&self, nodes: Vec<Node>, force: &[&str], work: impl FnOnce(&Session) -> T) -> T {
         let order: Vec<usize> = (0..nodes.len()).collect();
-        let graph = Graph { order: order.clone(), nodes, seed: 0, params: Vec::new() };
+        let graph = Graph {
+            order: order.clone(),
+            nodes,
+            seed: 0,
+            params: Vec::new(),
+            expectations: Vec::new(),
+        };
         let store = Store::create(self.folder.path().join("store")).unwrap();
         let files = Files::open(store.folder("files.json"), false);
         work(&Session {

@@ -1,6 +1,7 @@
 //! Properties of training, on a BERT of two layers that is drawn in the test.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ftrun::data::{Labels, Targets};
 use ftrun::model::{
@@ -112,6 +113,7 @@ fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Setting
         defer_rows: true,
         max_grad_norm: Some(1.0),
         loss: LossOptions::default(),
+        neftune: None,
         layer_decay: 1.0,
         validate_every: Budget::Epochs(1.0),
         keep: Keep::Last,
@@ -336,6 +338,35 @@ fn dropout_is_drawn_by_seed_and_update_and_absent_in_evaluation() {
     assert_eq!(evaluation.to_bits(), loss(&without, at(1, 1)).to_bits());
 }
 
+/// Noise changes training and nothing else, and is the same whatever computes it.
+#[test]
+fn neftune_adds_the_same_noise_on_every_way_and_none_in_evaluation() {
+    let made = assembled(0.1);
+    let rows = rows(8);
+    let of = |compute, alpha, batches: &[Vec<usize>]| {
+        gradients(&made, &rows, batches, &computed(compute).with_neftune(alpha))
+    };
+    let fused = Compute::default();
+    let (loss, noisy) = of(fused, Some(5.0), &[rows.all()]);
+    assert_ne!(loss, of(fused, None, &[rows.all()]).0);
+    assert_ne!(loss, of(fused, Some(4.0), &[rows.all()]).0);
+    let low = of(Compute { memory: Memory::Low, ..fused }, Some(5.0), &[rows.all()]);
+    assert_eq!((low.0, bits(&low.1)), (loss, bits(&noisy)));
+    let (reference, _) = of(Compute { path: Path::Reference, ..fused }, Some(5.0), &[rows.all()]);
+    assert!((reference - loss).abs() <= 1e-5 * loss.abs(), "{reference} {loss}");
+    let batches: Vec<Vec<usize>> = rows.all().chunks(3).map(<[usize]>::to_vec).collect();
+    let (parts, in_parts) = of(fused, Some(5.0), &batches);
+    assert!((parts - loss).abs() <= 1e-5 * loss.abs(), "{parts} {loss}");
+    assert!(distance(&in_parts, &noisy) < 1e-5);
+    let logits = |pass: &Pass| {
+        let input = rows.input(&rows.all(), 0).expect("an input");
+        let logits = made.network.logits(&made.parameters, &input, pass).expect("logits");
+        logits.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).expect("values")
+    };
+    let plain = Pass::evaluation(fused);
+    assert_eq!(logits(&plain), logits(&plain.clone().with_neftune(Some(5.0))));
+}
+
 #[test]
 fn micro_batches_of_one_update_do_not_change_it() {
     let made = assembled(0.1);
@@ -380,7 +411,8 @@ fn two_threads_make_the_bits_of_one() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
             let made = assembled(0.1);
-            let trained = run(&made, &rows(40), &settings(6, 16, 1));
+            let trained =
+                run(&made, &rows(40), &Settings { neftune: Some(5.0), ..settings(6, 16, 1) });
             (bits(&copy(&made.parameters)), trained.log)
         })
     };
@@ -654,19 +686,13 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
     let (drawn, _) = Model::from_config(config(0.1), Some(&choice), None).expect("a model");
     let error = drawn.complete().expect_err("undrawn");
     assert!(error.message.contains("bert.embeddings.word_embeddings.weight"), "{error}");
-    let reconciled = ftrun::task::reconcile(
-        ftrun::task::labels::ModelLabels::New,
-        &labels(),
-        "sequence_classification",
-    )
-    .expect("labels");
-    let model = assemble::trained(&drawn, &made.network, &reconciled, copy(&made.parameters))
-        .expect("a model");
+    let model = assemble::trained(&Arc::new(drawn), &made, None).expect("a model");
 
     let folder = tempfile::tempdir().expect("a folder");
     ftrun::model::checkpoint::save_folder(
         &model,
         Some("single_label_classification"),
+        None,
         folder.path(),
     )
     .expect("saved");

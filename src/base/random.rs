@@ -24,6 +24,10 @@ pub enum Purpose {
     Generation = 8,
     /// Which settings a search tries.
     Search = 9,
+    /// How texts are changed.
+    Augment = 12,
+    /// Noise on embeddings.
+    Noise = 13,
 }
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];

@@ -9,7 +9,7 @@ use super::args::ProgramArgs;
 use super::console::Console;
 use super::progress::Progress;
 use super::render;
-use super::run::{diag_of, refuse};
+use super::run::{failures, refuse};
 use super::session::{Opened, Refusal, StoreArgs, WorkArgs, set_threads};
 use crate::base::Severity;
 use crate::exec::{End, Store, prospect, run};
@@ -96,12 +96,13 @@ fn read_all(opened: &Opened, console: &Console) -> Result<Data, String> {
             }
         }
         // What fails upstream is told there.
-        if let End::Failed { step, error } = &outcome.end
-            && *step == node.name
-        {
-            let diag = diag_of(&opened.graph, step, error);
-            data.errors.push(render::object(&diag, &opened.program.sources));
-            data.shown.push_str(&render::graphical(&diag, &opened.program.sources, console));
+        let here = match &outcome.end {
+            End::Failed { step, .. } | End::Unmet { step, .. } => *step == node.name,
+            End::Done | End::Stopped(_) => false,
+        };
+        for diag in failures(&opened.graph, &outcome.end).iter().filter(|_| here) {
+            data.errors.push(render::object(diag, &opened.program.sources));
+            data.shown.push_str(&render::graphical(diag, &opened.program.sources, console));
         }
     }
     Ok(data)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use clap::Args;
+use indexmap::IndexMap;
 use serde_json::json;
 
 use super::Exit;
@@ -12,7 +13,7 @@ use super::progress::Progress;
 use super::render;
 use super::session::{Opened, Refusal, WorkArgs, set_threads};
 use super::signals;
-use crate::base::{Diag, Digest, Severity, Source, Span};
+use crate::base::{Code, Diag, Digest, Severity, Source, Span};
 use crate::exec::manifest::{self, Git, Identity, Manifest, Metric};
 use crate::exec::{Class, End, Outcome, Signal, Sink, Store, index::Index, run};
 use crate::plan::{Graph, Node};
@@ -81,13 +82,10 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
         progress.signal(&Signal::Warning { step: "", message: &message });
     }
     progress.clear();
-    let failure = match &outcome.end {
-        End::Failed { step, error } => Some(diag_of(&opened.graph, step, error)),
-        _ => None,
-    };
+    let failures = failures(&opened.graph, &outcome.end);
     if console.json {
-        let mut errors = Vec::new();
-        errors.extend(failure.iter().map(|diag| render::object(diag, &opened.program.sources)));
+        let errors: Vec<_> =
+            failures.iter().map(|diag| render::object(diag, &opened.program.sources)).collect();
         let mut all_warnings = opened.program.objects(Severity::Warning);
         all_warnings.extend(
             outcome
@@ -103,6 +101,7 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
                 "kind": step.kind,
                 "status": step.status.word(),
                 "seconds": (step.seconds * 1000.0).round() / 1000.0,
+                "report": report_of(&outcome, &step.name),
             })).collect::<Vec<_>>(),
             "metrics": report::json(&outcome.scores),
             "validation": report::json(&outcome.validations),
@@ -110,14 +109,14 @@ pub fn run(args: &RunArgs, console: &Console) -> Exit {
             "errors": errors,
         }));
     } else {
-        tell(args, &opened, &outcome, failure.as_ref(), begun.elapsed().as_secs_f64(), console);
+        tell(args, &opened, &outcome, &failures, begun.elapsed().as_secs_f64(), console);
     }
     match outcome.end {
         End::Done => Exit::Done,
         End::Stopped(Stop::Interrupt) => Exit::Interrupted,
         End::Stopped(Stop::Checkpoint) => Exit::Checkpointed,
-        End::Failed { ref error, .. } if error.code == crate::base::Code::E0799 => Exit::Fault,
-        End::Failed { .. } => Exit::Failed,
+        End::Failed { ref error, .. } if error.code == Code::E0799 => Exit::Fault,
+        End::Failed { .. } | End::Unmet { .. } => Exit::Failed,
     }
 }
 
@@ -140,13 +139,15 @@ fn tell(
     args: &RunArgs,
     opened: &Opened,
     outcome: &Outcome,
-    failure: Option<&Diag>,
+    failures: &[Diag],
     seconds: f64,
     console: &Console,
 ) {
     let again = command(args);
-    if let Some(diag) = failure {
-        console.message(&render::graphical(diag, &opened.program.sources, console));
+    if !failures.is_empty() {
+        for diag in failures {
+            console.message(&render::graphical(diag, &opened.program.sources, console));
+        }
         console.message(&format!("what was finished is kept; to go on: {again}"));
         return;
     }
@@ -161,6 +162,9 @@ fn tell(
         console.result(&table);
     }
     for table in report::details(&outcome.scores) {
+        console.result(&table);
+    }
+    if let Some(table) = report::losses(&outcome.reports) {
         console.result(&table);
     }
     let mut saved = None;
@@ -238,6 +242,32 @@ fn quoted(word: &str) -> String {
     if plain { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
+/// What went wrong at the end of a run.
+pub fn failures(graph: &Graph, end: &End) -> Vec<Diag> {
+    match end {
+        End::Failed { step, error } => vec![diag_of(graph, step, error)],
+        End::Unmet { step, unmet } => unmet
+            .iter()
+            .map(|one| {
+                let span = graph.node(step).map_or(one.span, |node| node.span);
+                Diag::new(Code::E0702, one.span, &one.message)
+                    .here("expected here")
+                    .also(span, "what was found is of this step")
+            })
+            .collect(),
+        End::Done | End::Stopped(_) => Vec::new(),
+    }
+}
+
+/// What a step counted; `None` for what is no finite number.
+fn report_of(outcome: &Outcome, step: &str) -> IndexMap<String, Option<f64>> {
+    let report = outcome.reports.iter().find(|(name, _)| name == step);
+    let numbers = report.into_iter().flat_map(|(_, report)| report.iter());
+    numbers
+        .map(|(name, number)| (name.clone(), Some(*number).filter(|number| number.is_finite())))
+        .collect()
+}
+
 /// A failure of a step as a diagnostic at the argument it names.
 pub fn diag_of(graph: &Graph, step: &str, error: &StepError) -> Diag {
     let node = graph.node(step);
@@ -305,6 +335,7 @@ fn manifest(
             .filter_map(|output| Some((output.name.clone(), output.content(None)?)))
             .collect(),
         placed: step.placed.clone(),
+        report: report_of(outcome, &step.name),
         arguments: opened
             .graph
             .node(&step.name)
@@ -315,6 +346,9 @@ fn manifest(
         End::Done => ("done", Vec::new()),
         End::Stopped(_) => ("stopped", Vec::new()),
         End::Failed { step, error } => ("failed", vec![format!("{step}: {}", error.message)]),
+        End::Unmet { step, unmet } => {
+            ("failed", unmet.iter().map(|one| format!("{step}: {}", one.message)).collect())
+        }
     };
     Manifest {
         schema: manifest::SCHEMA,

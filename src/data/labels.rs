@@ -108,6 +108,14 @@ impl Labels {
         }
     }
 
+    /// What the columns `tags` of tables that belong together mean: the names that occur in any.
+    pub fn of_tags(columns: &[&ColumnData]) -> Labels {
+        match class_names(columns, None) {
+            names if names.is_empty() => Labels::Unknown,
+            names => Labels::Tags { names, declared: false },
+        }
+    }
+
     /// The targets of a label column. An unknown class is an error that names the row by its
     /// position in the column (the caller adds the file and the line).
     pub fn targets(&self, column: Option<&ColumnData>) -> Result<Targets, (usize, DataError)> {
@@ -157,6 +165,26 @@ impl Labels {
 }
 
 impl Targets {
+    /// Rows from which nothing can be learned: their label is missing.
+    pub fn unsupervised(&self) -> usize {
+        match self {
+            Targets::Class(classes) => classes.iter().filter(|class| **class == IGNORED).count(),
+            Targets::Value(values) => values.iter().filter(|value| value.is_nan()).count(),
+            Targets::Each { starts, classes } => {
+                let none = |units: &[usize]| match units {
+                    [start, end] => classes
+                        .get(*start..*end)
+                        .is_none_or(|classes| classes.iter().all(|class| *class == IGNORED)),
+                    _ => true,
+                };
+                starts.windows(2).filter(|units| none(units)).count()
+            }
+            Targets::Spans(spans) => spans.iter().filter(|span| span.contains(&IGNORED)).count(),
+            // No label is no class, which can be learned.
+            Targets::None | Targets::Multi { .. } => 0,
+        }
+    }
+
     /// Rows, or `None` where there are no targets.
     pub fn rows(&self) -> Option<usize> {
         match self {
@@ -366,6 +394,19 @@ mod tests {
         assert_eq!(labels.names(), ["2", "9", "10"]);
         let labels = Labels::of(&[&ColumnData::Int(vec![Some(10), Some(-1), None])], None).unwrap();
         assert_eq!(labels.names(), ["-1", "10"]);
+    }
+
+    #[test]
+    fn rows_without_supervision_are_counted() {
+        let check = |targets: Targets, count| assert_eq!(targets.unsupervised(), count);
+        check(Targets::None, 0);
+        check(Targets::Class(vec![0, IGNORED, 2]), 1);
+        check(Targets::Value(vec![f32::NAN, 0.0]), 1);
+        check(Targets::Multi { classes: 2, values: vec![0.0; 4] }, 0);
+        // The first row has a unit to learn from, the second none that counts, the third none.
+        let classes = vec![IGNORED, 3, IGNORED, IGNORED];
+        check(Targets::Each { starts: vec![0, 2, 4, 4], classes }, 2);
+        check(Targets::Spans(vec![[0, 3], [IGNORED, IGNORED]]), 1);
     }
 
     #[test]

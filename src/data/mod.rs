@@ -2,14 +2,17 @@
 //! writing them, operations and splits, tokenizers, tokens and batches. Nothing here knows of
 //! steps, programs or models.
 
+mod augment;
 mod batches;
 mod column;
 mod error;
 pub mod expression;
 pub mod hub;
 mod labels;
+pub mod learn;
 pub mod prepare;
 pub mod read;
+mod shared;
 mod split;
 mod table;
 pub mod tagging;
@@ -17,12 +20,14 @@ mod tokenizer;
 mod tokens;
 mod write;
 
+pub use augment::{Augment, Augmentation, Synonyms, read_synonyms};
 pub use batches::{Batch, BatchSize, cut, epoch_order};
 pub use column::{ColumnData, ColumnType};
 pub use error::{DataError, Fault, Result};
 pub use labels::{IGNORED, Labels, Targets, sort_names};
 pub use read::{Header, LabelSample, ReadOptions};
-pub use split::{PARTS, Split, SplitBy, overlaps};
+pub use shared::{Shared, count as count_shared, shared};
+pub use split::{PARTS, Split, SplitBy};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
 pub use tokenizer::{SpecialIds, Tokenizer};
 pub use tokens::{Contexts, Form, Overflow, Parts, TokenReport, Tokenization, Tokens, Words};

@@ -1,6 +1,7 @@
 //! Operations on tables. Each says which columns it leaves, so that a checker can follow them
 //! without rows, and does it with polars. Everything keeps the order of the rows.
 
+use super::augment::Augment;
 use super::column::{ColumnData, ColumnType};
 use super::error::{DataError, Fault, Result};
 use super::expression::Expression;
@@ -26,15 +27,27 @@ pub enum Operation<T> {
     Rename(Vec<(String, String)>),
     /// The first of the rows that agree in these columns; in all but `id` if none are named.
     Dedupe(Vec<String>),
-    /// So many rows, drawn without replacement; all if there are fewer.
-    Sample { rows: usize, seed: u64 },
-    /// As many rows of every value of a column as the rarest has, drawn without replacement.
-    Balance { by: String, seed: u64 },
+    /// So many rows, drawn without replacement; all if there are fewer. Under one seed fewer rows are
+    /// part of more.
+    Sample { rows: usize, stratify: Option<String>, seed: u64 },
+    /// As many rows of every value of a column.
+    Balance { by: String, how: Balancing, seed: u64 },
+    /// Changed copies of rows.
+    Augment(Augment),
     /// For every row the rows of another table with the same value of a column: their columns are
     /// added. Rows without a counterpart go.
     Join { other: T, on: String },
     /// The rows of other tables behind these; columns go together by name.
     Concat(Vec<T>),
+}
+
+/// How many rows of every value there are afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balancing {
+    /// As many as the rarest has, drawn without replacement.
+    Undersample,
+    /// As many as the commonest has: all rows stay, some of them several times, behind each other.
+    Oversample,
 }
 
 fn fault(message: impl Into<String>) -> DataError {
@@ -97,8 +110,23 @@ impl Operation<Columns> {
                 by.iter().try_for_each(|name| known(before, name))?;
                 Ok(before.clone())
             }
-            Operation::Sample { .. } => Ok(before.clone()),
+            Operation::Sample { stratify, .. } => {
+                stratify.iter().try_for_each(|name| known(before, name))?;
+                Ok(before.clone())
+            }
             Operation::Balance { by, .. } => known(before, by).map(|()| before.clone()),
+            Operation::Augment(augment) => {
+                for name in &augment.columns {
+                    known(before, name)?;
+                    let found = before.iter().find(|(known, _)| known == name);
+                    if let Some((_, found)) = found.filter(|(_, ty)| *ty != ColumnType::Text) {
+                        let message =
+                            format!("`augment` changes text; column `{name}` holds {found}");
+                        return Err(fault(message).subject(name));
+                    }
+                }
+                Ok(before.clone())
+            }
             Operation::Join { other, on } => {
                 known(before, on)?;
                 known(other, on)?;
@@ -164,8 +192,13 @@ impl Operation<Table> {
             Operation::Select(names) => Operation::Select(names.clone()),
             Operation::Rename(pairs) => Operation::Rename(pairs.clone()),
             Operation::Dedupe(by) => Operation::Dedupe(by.clone()),
-            Operation::Sample { rows, seed } => Operation::Sample { rows: *rows, seed: *seed },
-            Operation::Balance { by, seed } => Operation::Balance { by: by.clone(), seed: *seed },
+            Operation::Sample { rows, stratify, seed } => {
+                Operation::Sample { rows: *rows, stratify: stratify.clone(), seed: *seed }
+            }
+            Operation::Balance { by, how, seed } => {
+                Operation::Balance { by: by.clone(), how: *how, seed: *seed }
+            }
+            Operation::Augment(augment) => Operation::Augment(augment.clone()),
             Operation::Join { other, on } => {
                 Operation::Join { other: other.columns(), on: on.clone() }
             }
@@ -204,9 +237,10 @@ impl Operation<Table> {
             }
             Operation::Select(names) => table.select(&with_id(names, table.has("id"))),
             Operation::Rename(pairs) => {
-                let had = table.has("label");
                 let mut renamed_table = table.renamed(|name| renamed(pairs, name).to_string())?;
-                if renamed_table.has("label") != had || pairs.iter().any(|(new, _)| new == "label")
+                let target = renamed_table.target_column();
+                if target != table.target_column()
+                    || pairs.iter().any(|(new, _)| Some(new.as_str()) == target)
                 {
                     renamed_table.set_labels(renamed_table.inferred_labels()?);
                 }
@@ -230,24 +264,33 @@ impl Operation<Table> {
                     .collect();
                 table.take(&rows)
             }
-            Operation::Sample { rows, seed } => {
+            Operation::Sample { rows, stratify: None, seed } => {
                 let all: Vec<u32> = (0..table.rows() as u32).collect();
                 table.take(&drawn(&all, *rows, *seed, 0))
             }
-            Operation::Balance { by, seed } => {
-                let mut groups: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
-                for (row, key) in keys(table, std::slice::from_ref(by))?.into_iter().enumerate() {
-                    groups.entry(key).or_default().push(row as u32);
+            Operation::Sample { rows, stratify: Some(by), seed } => {
+                table.take(&drawn_by_class(&classes(table, by)?, *rows, *seed))
+            }
+            Operation::Balance { by, how, seed } => {
+                let classes = classes(table, by)?;
+                let sizes = || classes.iter().map(Vec::len);
+                let mut rows: Vec<u32> = Vec::new();
+                for (class, all) in classes.iter().enumerate() {
+                    // Every row so many times, and some of them once more.
+                    let (whole, more) = match how {
+                        Balancing::Undersample => (0, sizes().min().unwrap_or(0)),
+                        Balancing::Oversample => {
+                            let most = sizes().max().unwrap_or(0);
+                            (most / all.len(), most % all.len())
+                        }
+                    };
+                    rows.extend(all.iter().flat_map(|row| std::iter::repeat_n(*row, whole)));
+                    rows.extend(drawn(all, more, *seed, class as u64));
                 }
-                let least = groups.values().map(Vec::len).min().unwrap_or(0);
-                let mut rows: Vec<u32> = groups
-                    .values()
-                    .enumerate()
-                    .flat_map(|(group, rows)| drawn(rows, least, *seed, group as u64))
-                    .collect();
                 rows.sort_unstable();
                 table.take(&rows)
             }
+            Operation::Augment(augment) => augment.apply(table),
             Operation::Join { other, on } => join(table, other, on),
             Operation::Concat(others) => {
                 let all: Vec<&Table> = std::iter::once(table).chain(others).collect();
@@ -262,6 +305,33 @@ fn drawn(rows: &[u32], count: usize, seed: u64, group: u64) -> Vec<u32> {
     let order = Stream::new(seed, Purpose::Sample).permutation(rows.len() as u32, group);
     let mut kept: Vec<u32> =
         order.iter().take(count).filter_map(|at| rows.get(*at as usize).copied()).collect();
+    kept.sort_unstable();
+    kept
+}
+
+/// The rows of every value of a column, in the order of the values' bytes.
+fn classes(table: &Table, by: &str) -> Result<Vec<Vec<u32>>> {
+    let mut classes: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+    for (row, key) in keys(table, &[by.to_string()])?.into_iter().enumerate() {
+        classes.entry(key).or_default().push(row as u32);
+    }
+    Ok(classes.into_values().collect())
+}
+
+/// Some rows, in their order, of which each class has its share to within one row. The j-th of the
+/// n rows of a class, in drawn order, comes at (j + ½)/n of a sequence of which the first rows are
+/// taken: so fewer rows are part of more.
+fn drawn_by_class(classes: &[Vec<u32>], count: usize, seed: u64) -> Vec<u32> {
+    let stream = Stream::new(seed, Purpose::Sample);
+    let mut sequence: Vec<(f64, usize, u32)> = Vec::new();
+    for (class, rows) in classes.iter().enumerate() {
+        let order = stream.permutation(rows.len() as u32, class as u64);
+        let drawn = order.iter().filter_map(|at| rows.get(*at as usize));
+        let place = |at: usize| (at as f64 + 0.5) / rows.len() as f64;
+        sequence.extend(drawn.enumerate().map(|(at, row)| (place(at), class, *row)));
+    }
+    sequence.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+    let mut kept: Vec<u32> = sequence.into_iter().take(count).map(|(_, _, row)| row).collect();
     kept.sort_unstable();
     kept
 }
@@ -307,7 +377,10 @@ pub fn changes_labels<T>(operation: &Operation<T>) -> bool {
     match operation {
         Operation::Filter(_) | Operation::Concat(_) | Operation::Join { .. } => true,
         Operation::Derive(new) => new.iter().any(|(name, _)| name == "label"),
-        Operation::Rename(pairs) => pairs.iter().any(|(new, old)| new == "label" || old == "label"),
+        Operation::Rename(pairs) => {
+            let is_target = |name: &String| matches!(name.as_str(), "label" | "tags");
+            pairs.iter().any(|(new, old)| is_target(new) || is_target(old))
+        }
         _ => false,
     }
 }
@@ -318,26 +391,36 @@ pub fn agree_on_labels(tables: &mut [&mut Table]) -> Result<()> {
     let declared = tables.iter().any(|table| {
         matches!(
             table.labels(),
-            Labels::Classes { declared: true, .. } | Labels::Multi { declared: true, .. }
+            Labels::Classes { declared: true, .. }
+                | Labels::Multi { declared: true, .. }
+                | Labels::Tags { declared: true, .. }
         )
     });
     if declared {
         return Ok(());
     }
-    let columns = tables
-        .iter()
-        .filter(|table| table.has("label"))
-        .map(|table| table.column("label"))
-        .collect::<Result<Vec<_>>>()?;
-    let labels = Labels::of(&columns.iter().collect::<Vec<_>>(), None)?;
-    for table in tables.iter_mut().filter(|table| table.has("label")) {
-        table.set_labels(labels.clone());
+    for target in ["label", "tags"] {
+        let of = |table: &&mut &mut Table| table.target_column() == Some(target);
+        let columns = tables
+            .iter_mut()
+            .filter(of)
+            .map(|table| table.column(target))
+            .collect::<Result<Vec<_>>>()?;
+        let columns: Vec<&ColumnData> = columns.iter().collect();
+        let labels = match target {
+            "label" => Labels::of(&columns, None)?,
+            _ => Labels::of_tags(&columns),
+        };
+        for table in tables.iter_mut().filter(of) {
+            table.set_labels(labels.clone());
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::augment::Augmentation;
     use super::super::expression::Operation as Sign;
     use super::*;
 
@@ -389,15 +472,71 @@ mod tests {
         assert!(renamed.has("body") && !renamed.has("text"));
         assert_eq!(ids(&apply(Operation::Dedupe(vec!["text".into()]), &table)), [0, 1, 2, 3, 4]);
         assert_eq!(ids(&apply(Operation::Dedupe(vec![]), &table)).len(), 10);
-        let sampled = ids(&apply(Operation::Sample { rows: 7, seed: 0 }, &table));
-        assert!(sampled.len() == 7 && sampled.is_sorted());
-        assert_ne!(sampled, ids(&apply(Operation::Sample { rows: 7, seed: 1 }, &table)));
-        assert_eq!(ids(&apply(Operation::Sample { rows: 70, seed: 1 }, &table)).len(), 20);
-        let balanced = apply(Operation::Balance { by: "label".into(), seed: 0 }, &table);
-        assert_eq!(balanced.rows(), 10);
-        assert!(ids(&balanced).is_sorted());
+        let how = Augmentation::WordDropout(0.5);
+        let columns = vec!["text".to_string()];
+        let augment = Augment { how, columns, copies: 1, originals: true, seed: 0 };
+        assert_eq!(apply(Operation::Augment(augment.clone()), &table).rows(), 40);
+        let of_label = Augment { columns: vec!["id".into()], ..augment };
+        let error = Operation::Augment(of_label).outline().columns(&table.columns()).unwrap_err();
+        assert!(error.message.contains("changes text"), "{error}");
         let both = apply(Operation::Concat(vec![table.clone()]), &table);
         assert_eq!((both.rows(), both.labels()), (40, table.labels()));
+    }
+
+    fn sample(rows: usize, stratify: Option<&str>, seed: u64) -> Operation<Table> {
+        Operation::Sample { rows, stratify: stratify.map(str::to_string), seed }
+    }
+
+    /// The same seed draws the same rows, and fewer rows are part of more: what a learning curve
+    /// needs. 5 of 20 rows are rare.
+    #[test]
+    fn samples_are_nested_and_keep_the_order() {
+        let table = table(20);
+        for stratify in [None, Some("label")] {
+            for seed in 0..20 {
+                let mut smaller: Vec<i64> = Vec::new();
+                for rows in 0..=22 {
+                    let kept = apply(sample(rows, stratify, seed), &table);
+                    let drawn = ids(&kept);
+                    assert_eq!(drawn, ids(&apply(sample(rows, stratify, seed), &table)));
+                    assert!(drawn.len() == rows.min(20) && drawn.is_sorted());
+                    assert!(smaller.iter().all(|id| drawn.contains(id)), "{stratify:?} {rows}");
+                    if stratify.is_some() {
+                        let rare = drawn.iter().filter(|id| *id % 4 == 0).count() as f64;
+                        assert!((rare - drawn.len() as f64 / 4.0).abs() <= 1.0, "{rare} of {rows}");
+                    }
+                    smaller = drawn;
+                }
+            }
+            let (one, two) = (sample(7, stratify, 0), sample(7, stratify, 1));
+            assert_ne!(ids(&apply(one, &table)), ids(&apply(two, &table)));
+        }
+    }
+
+    #[test]
+    fn classes_are_balanced_down_or_up() {
+        let table = table(18);
+        let counts = |table: &Table| {
+            let labels = table.texts("label").unwrap();
+            let rare = labels.iter().filter(|label| *label == "rare").count();
+            (rare, labels.len() - rare)
+        };
+        assert_eq!(counts(&table), (5, 13));
+        for seed in 0..20 {
+            let balance = |how| Operation::Balance { by: "label".into(), how, seed };
+            let under = apply(balance(Balancing::Undersample), &table);
+            assert_eq!(counts(&under), (5, 5));
+            let over = apply(balance(Balancing::Oversample), &table);
+            assert_eq!(counts(&over), (13, 13));
+            assert!(ids(&under).is_sorted() && ids(&over).is_sorted());
+            // Of the rare rows each is there two times, three of them once more.
+            let times = |id: i64| ids(&over).iter().filter(|other| **other == id).count();
+            assert!((0..18).all(|id| if id % 4 == 0 {
+                [2, 3].contains(&times(id))
+            } else {
+                times(id) == 1
+            }));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::prepare::keys;
 use super::table::{Table, Tables};
 use crate::base::Hasher;
 use crate::base::random::{Purpose, Stream};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// The names that parts have.
 pub const PARTS: [&str; 3] = ["train", "validation", "test"];
@@ -104,30 +104,17 @@ impl Split {
         }
         let order = Stream::new(self.seed, Purpose::Split).permutation(rows as u32, 0);
         match (&self.stratify, &self.group) {
-            (Some(_), Some(_)) => Err(fault("a split is either stratified or grouped, not both")),
-            (None, Some(column)) => {
-                let keys = keys(table, std::slice::from_ref(column))?;
-                let missing = table.column(column)?;
-                // A row without a group is a group of its own.
-                let mut groups: BTreeMap<(Vec<u8>, u32), Vec<u32>> = BTreeMap::new();
-                for row in &order {
-                    let key = keys.get(*row as usize).cloned().unwrap_or_default();
-                    let alone = super::labels::is_missing(&missing, *row as usize);
-                    groups.entry((key, if alone { *row + 1 } else { 0 })).or_default().push(*row);
-                }
-                let mut drawn: Vec<Vec<u32>> = groups.into_values().collect();
-                // The order in which the groups first appear in the drawn order of rows.
-                let mut rank = vec![0; rows];
-                for (at, row) in order.iter().enumerate() {
-                    if let Some(slot) = rank.get_mut(*row as usize) {
-                        *slot = at;
-                    }
-                }
-                drawn.sort_by_key(|group| {
-                    group.iter().filter_map(|row| rank.get(*row as usize)).min().copied()
-                });
-                Ok(assign(&drawn, &counts))
+            (Some(stratify), Some(group)) => {
+                let groups = groups(table, group, &order)?;
+                let keys = keys(table, std::slice::from_ref(stratify))?;
+                let mut names: Vec<&Vec<u8>> = keys.iter().collect();
+                names.sort_unstable();
+                names.dedup();
+                let classes: Vec<usize> =
+                    keys.iter().map(|key| names.binary_search(&key).unwrap_or(0)).collect();
+                Ok(assign_by_class(groups, &classes, names.len(), shares))
             }
+            (None, Some(column)) => Ok(assign(&groups(table, column, &order)?, &counts)),
             (Some(column), None) => {
                 let keys = keys(table, std::slice::from_ref(column))?;
                 let mut classes: BTreeMap<&[u8], Vec<Vec<u32>>> = BTreeMap::new();
@@ -230,6 +217,92 @@ fn assign(pieces: &[Vec<u32>], counts: &[usize]) -> Vec<Vec<u32>> {
     parts
 }
 
+/// The rows of every value of a column, in the order in which the values first appear in `order`. A
+/// row without a value is a group of its own.
+fn groups(table: &Table, column: &str, order: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let keys = keys(table, &[column.to_string()])?;
+    let missing = table.column(column)?;
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    let mut groups: Vec<Vec<u32>> = Vec::new();
+    for row in order {
+        let key = keys.get(*row as usize).map(Vec::as_slice).unwrap_or_default();
+        let alone = super::labels::is_missing(&missing, *row as usize);
+        let place = match alone {
+            true => groups.len(),
+            false => *places.entry(key).or_insert(groups.len()),
+        };
+        match groups.get_mut(place) {
+            Some(group) => group.push(*row),
+            None => groups.push(vec![*row]),
+        }
+    }
+    Ok(groups)
+}
+
+/// Hands whole groups to parts so that every class has about its share in each: the most uneven
+/// groups first, each to the part with which the classes are spread most evenly then.
+/// `classes[row]`: the class of a row, below `count`.
+///
+/// The rule of scikit-learn's `StratifiedGroupKFold`, for parts of any shares: what it compares
+/// among folds, a class's rows there of all its rows, is taken relative to the part's share.
+fn assign_by_class(
+    mut groups: Vec<Vec<u32>>,
+    classes: &[usize],
+    count: usize,
+    shares: &[f64],
+) -> Vec<Vec<u32>> {
+    let of = |group: &[u32]| {
+        let mut counts = vec![0.0f64; count];
+        for row in group {
+            let class = classes.get(*row as usize).and_then(|class| counts.get_mut(*class));
+            class.into_iter().for_each(|rows| *rows += 1.0);
+        }
+        counts
+    };
+    let spread = |counts: &[f64]| {
+        let mean = counts.iter().sum::<f64>() / counts.len().max(1) as f64;
+        counts.iter().map(|rows| (rows - mean).powi(2)).sum::<f64>()
+    };
+    groups.sort_by(|one, two| spread(&of(two)).total_cmp(&spread(&of(one))));
+    let mut totals = vec![0.0f64; count];
+    for counts in groups.iter().map(|group| of(group)) {
+        totals.iter_mut().zip(counts).for_each(|(total, rows)| *total += rows);
+    }
+    let mut held = vec![vec![0.0f64; count]; shares.len()];
+    let mut parts: Vec<Vec<u32>> = vec![Vec::new(); shares.len()];
+    for group in groups {
+        let counts = of(&group);
+        // The mean over classes of the deviation among parts, if the group goes to this one.
+        let uneven = |to: usize| -> f64 {
+            let mut sum = 0.0;
+            for class in 0..count {
+                let relative = |part: usize| {
+                    let more = if part == to { counts[class] } else { 0.0 };
+                    (held[part][class] + more) / (totals[class] * shares[part])
+                };
+                let mean: f64 = (0..shares.len()).map(|part| shares[part] * relative(part)).sum();
+                let square = |part: usize| shares[part] * (relative(part) - mean).powi(2);
+                sum += (0..shares.len()).map(square).sum::<f64>().sqrt();
+            }
+            sum
+        };
+        let filled = |part: usize| parts[part].len() as f64 / shares[part];
+        let best = (0..shares.len()).min_by(|one, two| {
+            let (a, b) = (uneven(*one), uneven(*two));
+            // Sums of the same numbers in another order are no difference.
+            let even = (a - b).abs() <= 1e-9 * a.max(b);
+            let by_size = filled(*one).total_cmp(&filled(*two));
+            if even { by_size } else { a.total_cmp(&b) }
+        });
+        if let Some(best) = best {
+            held[best].iter_mut().zip(counts).for_each(|(sum, rows)| *sum += rows);
+            parts[best].extend(group);
+        }
+    }
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    parts
+}
+
 fn by_column(table: &Table, column: &str) -> Result<Vec<(String, Vec<u32>)>> {
     let names = table.texts(column)?;
     let mut parts: Vec<(String, Vec<u32>)> =
@@ -255,35 +328,6 @@ fn by_column(table: &Table, column: &str) -> Result<Vec<(String, Vec<u32>)>> {
     // A part that the column never names is not there; `train` must be.
     parts.retain(|(name, rows)| name == "train" || !rows.is_empty());
     Ok(parts)
-}
-
-/// Says which rows of `train` occur again in other tables: a score on these is no test. Rows are
-/// the same if their texts are.
-pub fn overlaps(tables: &Tables) -> Result<Vec<String>> {
-    let texts = |table: &Table| -> Result<Option<Vec<Vec<u8>>>> {
-        let names: Vec<String> = ["text", "text_pair"]
-            .iter()
-            .filter(|name| table.has(name))
-            .map(|name| (*name).to_string())
-            .collect();
-        if names.is_empty() { Ok(None) } else { keys(table, &names).map(Some) }
-    };
-    let Some(train) = tables.get("train") else { return Ok(Vec::new()) };
-    let Some(train) = texts(train)? else { return Ok(Vec::new()) };
-    let train: HashSet<Vec<u8>> = train.into_iter().collect();
-    let mut messages = Vec::new();
-    for (name, table) in tables.iter().filter(|(name, _)| *name != "train") {
-        let Some(rows) = texts(table)? else { continue };
-        let shared = rows.iter().filter(|row| train.contains(*row)).count();
-        if shared > 0 {
-            let verb = if shared == 1 { "occurs" } else { "occur" };
-            messages.push(format!(
-                "{shared} of {} rows of `{name}` also {verb} in `train`",
-                rows.len()
-            ));
-        }
-    }
-    Ok(messages)
 }
 
 #[cfg(test)]
@@ -380,6 +424,63 @@ mod tests {
         assert!((parts["test"].rows() as i64 - 30).abs() <= 3, "{}", parts["test"].rows());
     }
 
+    /// Every group in one part, every class with about its share in each, for any shares.
+    #[test]
+    fn groups_stay_together_and_classes_keep_their_shares() {
+        let rows = 600;
+        let both =
+            |by| Split { stratify: Some("label".into()), group: Some("group".into()), ..split(by) };
+        for seed in 0..5 {
+            for by in [usual(), SplitBy::Folds(4)] {
+                let folds = matches!(by, SplitBy::Folds(_));
+                let parts = Split { seed, ..both(by) }.apply(&table(rows)).unwrap();
+                let held: Vec<(&String, &Table)> = parts
+                    .iter()
+                    .filter(|(name, _)| !folds || name.ends_with("validation"))
+                    .collect();
+                let mut home: BTreeMap<String, &str> = BTreeMap::new();
+                let mut all = 0;
+                for (name, part) in held {
+                    all += part.rows();
+                    for group in part.texts("group").unwrap() {
+                        assert_eq!(*home.entry(group).or_insert(name), name);
+                    }
+                    let share = match name.as_str() {
+                        "train" => 0.8,
+                        "validation" | "test" => 0.1,
+                        _ => 0.25,
+                    };
+                    for (label, of) in [("a", 0.2), ("b", 0.2), ("c", 0.6)] {
+                        let labels = part.texts("label").unwrap();
+                        let found = labels.iter().filter(|found| *found == label).count() as f64;
+                        let wanted = rows as f64 * of * share;
+                        // Two groups of three rows.
+                        assert!((found - wanted).abs() <= 6.0, "{name} {label}: {found}, {wanted}");
+                    }
+                }
+                assert_eq!(all, rows);
+            }
+        }
+    }
+
+    /// By scikit-learn 1.9.1: `StratifiedGroupKFold(n_splits=3)` without shuffling, on 12 groups of
+    /// these sizes, the class of row r in group g being (r² + g) mod 3.
+    #[test]
+    fn folds_are_those_of_scikit_learn() {
+        let sizes = [1, 5, 2, 7, 3, 4, 2, 6, 1, 3, 4, 2];
+        let (mut groups, mut classes) = (Vec::new(), Vec::new());
+        for (group, size) in sizes.into_iter().enumerate() {
+            let first = classes.len();
+            groups.push((first as u32..(first + size) as u32).collect::<Vec<u32>>());
+            classes.extend((first..first + size).map(|row| (row * row + group) % 3));
+        }
+        let parts = assign_by_class(groups.clone(), &classes, 3, &[1.0 / 3.0; 3]);
+        let expected = [[2, 3, 8, 10], [1, 5, 6, 11], [0, 4, 7, 9]];
+        for (part, expected) in parts.iter().zip(expected) {
+            assert_eq!(*part, expected.map(|group: usize| groups[group].clone()).concat());
+        }
+    }
+
     #[test]
     fn a_hash_gives_a_row_its_part_whatever_others_there_are() {
         let hashed =
@@ -416,17 +517,5 @@ mod tests {
         }
         held_out.sort();
         assert_eq!(held_out, (0..10).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn rows_that_are_in_train_and_elsewhere_are_counted() {
-        let whole = table(10);
-        let part = |rows: &[u32]| whole.take(rows).unwrap();
-        let tables = Tables::from([
-            ("train".to_string(), part(&[0, 1, 2])),
-            ("validation".to_string(), part(&[3])),
-            ("test".to_string(), part(&[2, 4, 1])),
-        ]);
-        assert_eq!(overlaps(&tables).unwrap(), ["2 of 3 rows of `test` also occur in `train`"]);
     }
 }

@@ -11,7 +11,7 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer as Engine};
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Engine};
 
 /// The files that belong to a tokenizer, where they exist. They are kept to be saved with a model.
 const FILES: &[&str] = &[
@@ -23,6 +23,9 @@ const FILES: &[&str] = &[
     "vocab.json",
     "merges.txt",
 ];
+
+/// How a space is written in tokens: by SentencePiece, and by models of bytes.
+const SPACES: [char; 2] = ['▁', 'Ġ'];
 
 /// Text to token ids. Cheap to clone is an `Arc` around it.
 pub struct Tokenizer {
@@ -188,6 +191,41 @@ impl Tokenizer {
         self.engine.id_to_token(id)
     }
 
+    /// For every id: whether the tokenizer puts it in itself, such as `[CLS]`.
+    pub fn are_special(&self) -> Vec<bool> {
+        let mut all = vec![false; self.vocab_size()];
+        let SpecialIds { unknown, padding, class, separator, mask } = self.special;
+        let added = self.engine.get_added_tokens_decoder().into_iter();
+        let marked = added.filter(|(_, token)| token.special).map(|(id, _)| id);
+        let named = [unknown, padding, class, separator, mask].into_iter().flatten();
+        for id in marked.chain(named) {
+            if let Some(place) = all.get_mut(id as usize) {
+                *place = true;
+            }
+        }
+        all
+    }
+
+    /// For every id: whether it goes on with the word of the token before. A piece of WordPiece says
+    /// so (`##`); elsewhere it is a piece that does not begin with the sign for a space.
+    pub fn are_continuations(&self) -> Vec<bool> {
+        let tokens: Vec<String> = (0..self.vocab_size() as u32)
+            .map(|id| self.engine.id_to_token(id).unwrap_or_default())
+            .collect();
+        let prefix = match self.engine.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.as_str()),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_deref(),
+            _ => None,
+        };
+        if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
+            return tokens.iter().map(|token| token.starts_with(prefix)).collect();
+        }
+        let count = |sign: &char| tokens.iter().filter(|token| token.starts_with(*sign)).count();
+        let sign = SPACES.into_iter().max_by_key(count).filter(|sign| count(sign) > 0);
+        let Some(sign) = sign else { return vec![false; tokens.len()] };
+        tokens.iter().map(|token| !token.starts_with(sign)).collect()
+    }
+
     /// How many special tokens a single text, or a pair, is given.
     pub fn special_tokens(&self, pair: bool) -> usize {
         use tokenizers::PostProcessor;
@@ -204,6 +242,14 @@ impl Tokenizer {
         }
         .map_err(fault)?;
         Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
+    }
+
+    /// The tokens of a text without special ones.
+    pub(super) fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.engine.encode_fast(text, false).map_err(|error| {
+            DataError::new(Fault::Tokenizer, format!("the text cannot be tokenized: {error}"))
+        })?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The tokens of words that are given one by one, without special tokens.

@@ -92,12 +92,13 @@ impl<'a> Done<'a> {
             };
         }
         let record = self.output(step, output)?;
-        let parts: Vec<_> = match field {
-            Some(field) => record.part(field).into_iter().collect(),
-            None => record.parts.iter().collect(),
+        let one = field.and_then(|field| record.part(field)).cloned();
+        let several = match field {
+            Some(field) => record.group(field),
+            None => record.clone(),
         };
         let mut loaded = Vec::new();
-        for part in parts {
+        for part in one.as_ref().map_or(several.parts.as_slice(), std::slice::from_ref) {
             let known = self.values.borrow().get(&part.object).cloned();
             let value = match known {
                 Some(value) => value,
@@ -110,14 +111,13 @@ impl<'a> Done<'a> {
             };
             loaded.push((part.name.clone(), value));
         }
-        match (field, <[_; 1]>::try_from(loaded)) {
-            (Some(_), Ok([(_, value)])) => Ok(value),
-            (Some(field), Err(_)) => {
-                Err(StepError::internal(format!("`{step}.{output}` has no `{field}`")))
-            }
-            (None, parts) => {
+        let none = || StepError::internal(format!("`{step}.{output}` has no `{field:?}`"));
+        match (one, field) {
+            (Some(_), _) => loaded.pop().map(|(_, value)| value).ok_or_else(none),
+            (None, Some(_)) if loaded.is_empty() => Err(none()),
+            (None, _) => {
                 let ty = record.port_type().ok_or_else(|| StepError::internal("unknown type"))?;
-                codec::join(ty, parts.map_or_else(|parts| parts, Vec::from))
+                codec::join(ty, loaded)
             }
         }
     }

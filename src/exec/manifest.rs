@@ -81,6 +81,9 @@ pub struct Step {
     /// Content digests by name.
     pub outputs: IndexMap<String, Digest>,
     pub placed: Option<PathBuf>,
+    /// What it counted; `None` for what is no finite number.
+    #[serde(default)]
+    pub report: IndexMap<String, Option<f64>>,
     pub arguments: Vec<Value>,
 }
 

@@ -5,6 +5,7 @@ mod claim;
 pub mod class;
 mod disk;
 mod done;
+mod expect;
 mod files;
 pub mod index;
 pub mod key;
@@ -19,6 +20,7 @@ mod store;
 
 pub use claim::Pace;
 pub use class::Class;
+pub use expect::Unmet;
 pub use files::Files;
 pub use prospect::{Planned, Prospect};
 pub use session::{End, Outcome, Session, Signal, Sink, Status, StepResult};

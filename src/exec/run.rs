@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::claim::{Attempt, Claimant, Owner};
 use super::class;
 use super::done::{Done, document_of};
+use super::expect;
 use super::key::{Document, KeyError};
 use super::place;
 use super::session::{End, Outcome, Session, Signal, Sink, Status, StepResult};
@@ -47,6 +48,7 @@ pub fn run(session: &Session, sink: &mut dyn Sink) -> Outcome {
         warnings: Vec::new(),
         scores: Vec::new(),
         validations: Vec::new(),
+        reports: Vec::new(),
     };
     sink.signal(&Signal::Begin { steps: session.steps.len() });
     let done = Done::new(session);
@@ -91,9 +93,29 @@ pub fn run(session: &Session, sink: &mut dyn Sink) -> Outcome {
                 if made.status == Status::Run {
                     sink.signal(&Signal::Done { step: &node.name, seconds });
                 }
-                if let Err(error) = scores(node, &done, &mut outcome) {
-                    outcome.end = End::Failed { step: node.name.clone(), error };
-                    break;
+                let unmet = numbers(node, &done, &mut outcome)
+                    .and_then(|()| expect::unmet(session, &node.name, &done));
+                match unmet {
+                    Ok(unmet) if unmet.is_empty() => {}
+                    // A few rows and updates are no measure: a quick run only tells.
+                    Ok(unmet) if session.quick.is_some() => {
+                        for expect::Unmet { message, .. } in unmet {
+                            sink.signal(&Signal::Warning { step: &node.name, message: &message });
+                            outcome.warnings.push((node.name.clone(), message));
+                        }
+                    }
+                    Ok(unmet) => {
+                        for one in &unmet {
+                            let (step, message) = (node.name.as_str(), one.message.as_str());
+                            sink.signal(&Signal::Failed { step, message });
+                        }
+                        outcome.end = End::Unmet { step: node.name.clone(), unmet };
+                        break;
+                    }
+                    Err(error) => {
+                        outcome.end = End::Failed { step: node.name.clone(), error };
+                        break;
+                    }
                 }
                 done.free(position);
             }
@@ -116,10 +138,10 @@ pub fn run(session: &Session, sink: &mut dyn Sink) -> Outcome {
     outcome
 }
 
-/// Collects the scores among a step's outputs.
-fn scores(node: &Node, done: &Done, outcome: &mut Outcome) -> Result<(), StepError> {
+/// Collects the scores and the report among a step's outputs.
+fn numbers(node: &Node, done: &Done, outcome: &mut Outcome) -> Result<(), StepError> {
     for (at, output) in node.kind.outputs.iter().enumerate() {
-        if output.ty != PortType::Scores {
+        if !matches!(output.ty, PortType::Scores | PortType::Report) {
             continue;
         }
         let stored = || {
@@ -133,9 +155,13 @@ fn scores(node: &Node, done: &Done, outcome: &mut Outcome) -> Result<(), StepErr
             None if stored() => done.stored(&node.name, output.name, None)?,
             None => continue,
         };
-        if let Value::Scores(scores) = value {
-            let list = if at == 0 { &mut outcome.scores } else { &mut outcome.validations };
-            list.push((node.name.clone(), scores));
+        match value {
+            Value::Scores(scores) => {
+                let list = if at == 0 { &mut outcome.scores } else { &mut outcome.validations };
+                list.push((node.name.clone(), scores));
+            }
+            Value::Report(report) => outcome.reports.push((node.name.clone(), report)),
+            _ => {}
         }
     }
     Ok(())

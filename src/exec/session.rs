@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::claim::Pace;
 use super::class::Class;
+use super::expect::Unmet;
 use super::files::Files;
 use super::store::{Record, Store};
 use crate::base::Digest;
 use crate::plan::Graph;
-use crate::step::value::Scores;
+use crate::step::value::{Report, Scores};
 use crate::step::{Event, Probe, Quick, StepError, Stop};
 
 /// Everything a run is given.
@@ -113,7 +114,15 @@ pub struct StepResult {
 pub enum End {
     Done,
     Stopped(Stop),
-    Failed { step: String, error: StepError },
+    Failed {
+        step: String,
+        error: StepError,
+    },
+    /// A step is done, and what it reports is not as expected.
+    Unmet {
+        step: String,
+        unmet: Vec<Unmet>,
+    },
 }
 
 pub struct Outcome {
@@ -125,4 +134,6 @@ pub struct Outcome {
     pub scores: Vec<(String, Arc<Scores>)>,
     /// Of steps that have scores beside their main output: validations.
     pub validations: Vec<(String, Arc<Scores>)>,
+    /// What steps counted.
+    pub reports: Vec<(String, Arc<Report>)>,
 }

@@ -63,7 +63,11 @@ impl OutputRecord {
     /// The content digest of the output, or of one of its parts.
     pub fn content(&self, field: Option<&str>) -> Option<Digest> {
         match field {
-            Some(field) => self.part(field).map(|part| part.content),
+            Some(field) => match (self.part(field), self.group(field)) {
+                (Some(part), _) => Some(part.content),
+                (None, group) if group.parts.is_empty() => None,
+                (None, group) => group.content(None),
+            },
             None => match self.parts.as_slice() {
                 [part] if part.name.is_none() => Some(part.content),
                 parts => {
@@ -73,6 +77,16 @@ impl OutputRecord {
                 }
             },
         }
+    }
+
+    /// The parts whose names begin with `field` and a dot, under what follows: `fold_1` stands for
+    /// `fold_1.train` and `fold_1.validation`.
+    pub fn group(&self, field: &str) -> OutputRecord {
+        let inside = |part: &PartRecord| {
+            let name = part.name.as_deref()?.strip_prefix(field)?.strip_prefix('.')?;
+            Some(PartRecord { name: Some(name.to_string()), ..part.clone() })
+        };
+        OutputRecord { parts: self.parts.iter().filter_map(inside).collect(), ..self.clone() }
     }
 
     pub fn part(&self, field: &str) -> Option<&PartRecord> {

@@ -3,23 +3,34 @@
 //! travels between steps, checkpoints in the Hugging Face layout, and the embedded models.
 //! What a head's outputs mean, and the losses, are in `task`.
 
+pub mod adapter;
+pub mod albert;
 pub mod bert;
+mod blocks;
 pub mod builtin;
 pub mod checkpoint;
 pub mod config;
+pub mod deberta_v2;
+pub mod distilbert;
+pub mod electra;
 pub mod error;
 mod heads;
 pub mod init;
 pub mod input;
+pub mod modernbert;
+pub mod mpnet;
 pub mod pass;
 mod pooling;
+pub mod roberta;
 pub mod value;
+pub mod xlm_roberta;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Parameters;
 
+pub use adapter::{Adaptable, Adapted, AdapterConfig, AdapterRequest};
 pub use checkpoint::LoadReport;
 pub use config::{Config, LabelNames};
 pub use error::{ModelError, Result};
@@ -44,6 +55,8 @@ pub struct Declaration {
 pub enum Init {
     /// N(0, σ).
     Normal(f64),
+    /// Uniform in (−b, b).
+    Uniform(f64),
     Zeros,
     Ones,
 }
@@ -141,6 +154,10 @@ pub trait Architecture: Sync {
     fn model_type(&self) -> &'static str;
     /// The config's fields that this family reads.
     fn fields(&self) -> &'static [&'static str];
+    /// Where adapters sit, as peft has it.
+    fn adaptable(&self) -> Adaptable {
+        Adaptable::default()
+    }
     /// Reads the config; fails on sizes that cannot be and on variants that are not known here.
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>>;
 }
@@ -233,7 +250,17 @@ pub fn head(
 
 /// The table of families.
 pub fn architectures() -> &'static [&'static dyn Architecture] {
-    &[&bert::Family]
+    &[
+        &bert::Family,
+        &roberta::ROBERTA,
+        &xlm_roberta::XLM_ROBERTA,
+        &distilbert::Family,
+        &electra::Family,
+        &albert::Family,
+        &mpnet::Family,
+        &deberta_v2::Family,
+        &modernbert::Family,
+    ]
 }
 
 /// The family of a config.

@@ -8,12 +8,12 @@ use candle_core::Tensor;
 use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::ops::{
-    activation, attention, dropout, embedding, feed_forward, layer_norm, linear, mean_rows,
-    take_rows,
+    activation, adapter, add, attention, convolution, dropout, embedding, feed_forward, gated,
+    layer_norm, mean_rows, noise, rotary, split, take_rows, zero_rows,
 };
 use crate::nn::{
-    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Offsets, Parameters, Precision,
-    Tape, TokenPlace, Weight,
+    Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Padding,
+    Parameters, Precision, Relative, Rotation, Tape, TokenPlace,
 };
 
 /// Which implementation of the operations is used.
@@ -56,6 +56,8 @@ pub struct Dropping {
 pub struct Pass {
     compute: Compute,
     dropping: Option<Dropping>,
+    /// α of NEFTune.
+    neftune: Option<f64>,
     tape: Tape,
 }
 
@@ -66,6 +68,8 @@ pub enum Places<'a> {
     All(&'a TextInput),
     /// One row for the first token of each sequence.
     First(&'a TextInput),
+    /// One for each of these rows of a table, which are those of no token.
+    Table(&'a [u32]),
     /// One row for each token that the input selects.
     Selected(&'a TextInput),
 }
@@ -80,12 +84,32 @@ pub struct Drop<'a> {
     pub places: Places<'a>,
 }
 
+/// How queries attend to keys, besides the two themselves.
+#[derive(Debug, Clone)]
+pub struct Attend<'a> {
+    pub heads: usize,
+    /// What products of queries and keys are multiplied with; none means 1/√(hidden / heads).
+    pub scale: Option<f64>,
+    /// Where the queries of each sequence are, then its keys and values.
+    pub offsets: [&'a Offsets; 2],
+    /// The place of each query among the keys of its sequence.
+    pub positions: &'a Arc<[u32]>,
+    pub mask: AttentionMask,
+    pub relative: Relative,
+    pub padding: Option<Padding>,
+    /// Of the probabilities, by the places of the queries.
+    pub dropping: Drop<'a>,
+}
+
 impl Places<'_> {
     fn list(&self) -> Arc<[TokenPlace]> {
         let at = |text: &TextInput, tokens: &[u32]| {
             tokens.iter().filter_map(|token| text.places.get(*token as usize).copied()).collect()
         };
         match self {
+            Places::Table(rows) => {
+                rows.iter().map(|row| TokenPlace { row: 0, position: *row }).collect()
+            }
             Places::All(text) => text.places.clone(),
             Places::First(text) => at(text, &text.offsets.starts()),
             Places::Selected(text) => {
@@ -98,12 +122,17 @@ impl Places<'_> {
 impl Pass {
     /// A pass that [`Self::backward`] follows. `dropping`: none for checks.
     pub fn training(compute: Compute, dropping: Option<Dropping>) -> Self {
-        Self { compute, dropping, tape: Tape::recording(compute.precision) }
+        Self { compute, dropping, neftune: None, tape: Tape::recording(compute.precision) }
+    }
+
+    /// The same with noise on the embeddings, as far as it drops at all: see [`Self::noise`].
+    pub fn with_neftune(self, alpha: Option<f64>) -> Self {
+        Self { neftune: alpha, ..self }
     }
 
     /// A pass for values alone: nothing is dropped or kept.
     pub fn evaluation(compute: Compute) -> Self {
-        Self { compute, dropping: None, tape: Tape::silent(compute.precision) }
+        Self { compute, dropping: None, neftune: None, tape: Tape::silent(compute.precision) }
     }
 
     pub fn path(&self) -> Path {
@@ -137,9 +166,9 @@ impl Pass {
         x: &Tensor,
         block: impl Fn(&Pass, &Tensor) -> Result<Tensor> + 'static,
     ) -> Result<Tensor> {
-        let (compute, dropping) = (self.compute, self.dropping);
+        let (compute, dropping, neftune) = (self.compute, self.dropping, self.neftune);
         Ok(self.tape.checkpoint(x, move |tape, x| {
-            let pass = Pass { compute, dropping, tape: tape.clone() };
+            let pass = Pass { compute, dropping, neftune, tape: tape.clone() };
             block(&pass, x).map_err(candle_core::Error::wrap)
         })?)
     }
@@ -162,12 +191,18 @@ impl Pass {
         &self,
         x: &Tensor,
         layers: [&Linear; N],
-        _places: Places,
+        places: Places,
     ) -> Result<[Tensor; N]> {
+        let uses = layers.map(|layer| {
+            let drops = layer.low_rank().filter(|low_rank| low_rank.dropout > 0.0);
+            let drops =
+                drops.map(|low_rank| Drop { p: low_rank.dropout, site: low_rank.site, places });
+            (layer, drops.and_then(|drops| self.dropout_at(&drops)))
+        });
         if self.compute.path == Path::Fused {
-            return Ok(linear::linears(&self.tape, x, layers)?);
+            return Ok(adapter::linears(&self.tape, x, uses)?);
         }
-        let outputs = layers.iter().map(|layer| linear::reference(x, layer));
+        let outputs = uses.iter().map(|(layer, at)| adapter::reference(x, layer, at.as_ref()));
         let outputs: Vec<Tensor> = outputs.collect::<candle_core::Result<_>>()?;
         outputs.try_into().map_err(|_| super::ModelError::new("as many outputs as layers"))
     }
@@ -180,25 +215,30 @@ impl Pass {
         up: &Linear,
         function: Activation,
         down: &Linear,
-        _places: Places,
+        places: Places,
     ) -> Result<Tensor> {
-        Ok(match self.compute.path {
-            Path::Fused => feed_forward::feed_forward(&self.tape, x, up, function, down)?,
-            Path::Reference => feed_forward::reference(x, up, function, down)?,
-        })
+        let is_fused = self.compute.path == Path::Fused;
+        if is_fused && up.adapter.is_none() && down.adapter.is_none() {
+            return Ok(feed_forward::feed_forward(&self.tape, x, up, function, down)?);
+        }
+        let inner = self.activation(&self.linear(x, up, places)?, function)?;
+        self.linear(&inner, down, places)
     }
 
     /// LN(x) over the last axis.
-    pub fn layer_norm(
-        &self,
-        x: &Tensor,
-        weight: &Weight,
-        bias: &Weight,
-        eps: f64,
-    ) -> Result<Tensor> {
+    pub fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
         Ok(match self.compute.path {
-            Path::Fused => layer_norm::layer_norm(&self.tape, x, None, weight, bias, eps)?,
-            Path::Reference => layer_norm::reference(x, None, weight, bias, eps)?,
+            Path::Fused => layer_norm::layer_norm(&self.tape, x, None, norm)?,
+            Path::Reference => layer_norm::reference(x, None, norm)?,
+        })
+    }
+
+    /// dropout(x) + residual.
+    pub fn add(&self, x: &Tensor, residual: &Tensor, dropping: &Drop<'_>) -> Result<Tensor> {
+        let at = self.dropout_at(dropping);
+        Ok(match self.compute.path {
+            Path::Fused => add::add(&self.tape, x, residual, at.as_ref())?,
+            Path::Reference => add::reference(x, residual, at.as_ref())?,
         })
     }
 
@@ -208,24 +248,13 @@ impl Pass {
         x: &Tensor,
         residual: &Tensor,
         dropping: &Drop<'_>,
-        norm: (&Weight, &Weight),
-        eps: f64,
+        norm: &Norm,
     ) -> Result<Tensor> {
         let at = self.dropout_at(dropping);
-        let (weight, bias) = norm;
+        let (tape, at) = (&self.tape, at.as_ref());
         Ok(match self.compute.path {
-            Path::Fused => layer_norm::dropout_add_layer_norm(
-                &self.tape,
-                x,
-                residual,
-                at.as_ref(),
-                weight,
-                bias,
-                eps,
-            )?,
-            Path::Reference => {
-                layer_norm::dropout_add_reference(x, residual, at.as_ref(), weight, bias, eps)?
-            }
+            Path::Fused => layer_norm::dropout_add_layer_norm(tape, x, residual, at, norm)?,
+            Path::Reference => layer_norm::dropout_add_reference(x, residual, at, norm)?,
         })
     }
 
@@ -236,12 +265,41 @@ impl Pass {
         })
     }
 
+    /// function(first half of the columns) · second half.
+    pub fn gated(&self, x: &Tensor, function: Activation) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => gated::gated(&self.tape, x, function)?,
+            Path::Reference => gated::reference(x, function)?,
+        })
+    }
+
+    /// N equal parts of the columns.
+    pub fn split<const N: usize>(&self, x: &Tensor) -> Result<[Tensor; N]> {
+        Ok(match self.compute.path {
+            Path::Fused => split::split(&self.tape, x)?,
+            Path::Reference => split::reference(x)?,
+        })
+    }
+
+    /// Turns the heads of every row by its position.
+    pub fn rotary(
+        &self,
+        x: &Tensor,
+        positions: &Arc<[u32]>,
+        rotation: &Rotation,
+    ) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => rotary::rotary(&self.tape, x, positions, rotation)?,
+            Path::Reference => rotary::reference(x, positions, rotation)?,
+        })
+    }
+
     /// The sum of rows of tables `[vocabulary, hidden]`; fails on a number out of range.
     pub fn embedding(&self, lookups: &[Lookup]) -> Result<Tensor> {
         Ok(match self.compute.path {
             Path::Fused => embedding::embedding(&self.tape, lookups)?,
             Path::Reference => {
-                let rows = lookups.iter().map(|(weight, ids)| embedding::reference(weight, ids));
+                let rows = lookups.iter().map(|lookup| embedding::reference(*lookup));
                 rows.reduce(|sum, rows| sum? + rows?)
                     .unwrap_or_else(|| candle_core::bail!("embedding: no tables"))?
             }
@@ -252,6 +310,28 @@ impl Pass {
         Ok(match self.compute.path {
             Path::Fused => take_rows::take_rows(&self.tape, x, rows)?,
             Path::Reference => take_rows::reference(x, rows)?,
+        })
+    }
+
+    /// `x` with these rows zero.
+    pub fn zero_rows(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => zero_rows::zero_rows(&self.tape, x, rows)?,
+            Path::Reference => zero_rows::reference(x, rows)?,
+        })
+    }
+
+    /// Convolution over the tokens of each sequence. The layer's weight is `[out, in / groups, kernel]`.
+    pub fn convolution(
+        &self,
+        x: &Tensor,
+        layer: &Linear,
+        offsets: &Offsets,
+        groups: usize,
+    ) -> Result<Tensor> {
+        Ok(match self.compute.path {
+            Path::Fused => convolution::convolution(&self.tape, x, layer, offsets, groups)?,
+            Path::Reference => convolution::reference(x, layer, offsets, groups)?,
         })
     }
 
@@ -272,25 +352,45 @@ impl Pass {
         })
     }
 
-    /// Attention within sequences, scaled by 1/√(hidden / heads). Query `[query rows, hidden]`, key
-    /// and value `[tokens, hidden]`; offsets of the queries, then of the keys. Probabilities are
-    /// dropped by the places of the queries.
-    pub fn attention(
-        &self,
-        [query, key, value]: [&Tensor; 3],
-        heads: usize,
-        [query_offsets, key_offsets]: [&Offsets; 2],
-        mask: AttentionMask,
-        dropping: &Drop<'_>,
-    ) -> Result<Tensor> {
-        let hidden = query.dim(1)?;
+    /// Embeddings `[tokens, hidden]` with noise uniform in ±α/√(L · hidden), L the tokens of the row;
+    /// as they are where none is asked for. For what the embeddings' sum is, before it is normed.
+    ///
+    /// Source: Jain and others, "NEFTune: Noisy Embeddings Improve Instruction Finetuning" (2023).
+    pub fn noise(&self, x: &Tensor, text: &TextInput) -> Result<Tensor> {
+        let (Some(Dropping { seed, update }), Some(alpha)) = (self.dropping, self.neftune) else {
+            return Ok(x.clone());
+        };
+        let hidden = x.dim(1)?;
+        let magnitude = |length: usize| alpha / ((length * hidden) as f64).sqrt();
+        let of_row = |range: std::ops::Range<usize>| {
+            std::iter::repeat_n(magnitude(range.len()), range.len())
+        };
+        let magnitudes = text.offsets.ranges().flat_map(of_row).collect();
+        let at = noise::NoiseAt { seed, update, rows: text.places.clone(), magnitudes };
+        Ok(match self.compute.path {
+            Path::Fused => noise::noise(&self.tape, x, &at)?,
+            Path::Reference => noise::reference(x, &at)?,
+        })
+    }
+
+    /// Attention within sequences. Query `[query rows, hidden]`, key and value `[tokens, hidden]`.
+    pub fn attention(&self, [query, key, value]: [&Tensor; 3], how: &Attend<'_>) -> Result<Tensor> {
+        let head_dim = query.dim(1)? / how.heads.max(1);
+        let [query_offsets, key_offsets] = how.offsets;
+        // Only where a query stands in its sequence makes a difference.
+        let placed = how.mask != AttentionMask::Full
+            || !matches!(how.relative, Relative::Nothing)
+            || how.padding.is_some();
         let spec = AttentionSpec {
-            heads,
+            heads: how.heads,
             query_offsets: query_offsets.clone(),
             key_offsets: key_offsets.clone(),
-            scale: 1.0 / ((hidden / heads.max(1)) as f64).sqrt(),
-            mask,
-            dropout: self.dropout_at(dropping),
+            positions: placed.then(|| how.positions.clone()),
+            scale: how.scale.unwrap_or_else(|| 1.0 / (head_dim as f64).sqrt()),
+            mask: how.mask,
+            relative: how.relative.clone(),
+            padding: how.padding.clone(),
+            dropout: self.dropout_at(&how.dropping),
         };
         Ok(match self.compute.path {
             Path::Fused => attention::attention(&self.tape, query, key, value, &spec)?,

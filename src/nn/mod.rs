@@ -24,10 +24,11 @@ pub mod tape;
 mod vector;
 mod weight;
 
-pub use layer::Linear;
+pub use layer::{Adapter, Linear, LowRank, Norm, Scaling, Side};
 pub use ops::activation::Activation;
-pub use ops::attention::{AttentionMask, AttentionSpec};
+pub use ops::attention::{AttentionMask, AttentionSpec, Distances, Padding, Relative};
 pub use ops::dropout::{DropoutAt, TokenPlace};
+pub use ops::rotary::Rotation;
 pub use ragged::Offsets;
 pub use real::Real;
 pub use store::{Parameter, Parameters};

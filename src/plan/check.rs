@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::Given;
 use super::bind::{At, Binder, PortUse};
-use super::graph::{self, Graph, Node, Parameter};
+use super::expect;
+use super::graph::{self, Graph, Node};
 use super::names::Names;
 use super::outside;
 use super::params::{parameters, seed};
@@ -113,14 +114,16 @@ pub fn check(
         }
         built[at] = Some(step);
     }
+    let expectations = expect::all(&effective, &names, &known, sources, &mut diags);
     one_place_each(&drafts, &built, &mut diags);
     unused(ast, &effective, &names, &drafts, &mut diags);
     let mut seen = BTreeSet::new();
     diags.retain(|diag| seen.insert((diag.span(), diag.code, diag.message.clone())));
     diags.sort_by_key(|diag| (diag.span().source != ast.source, diag.span()));
     let broken = diags.iter().any(|diag| diag.severity() == Severity::Error);
-    let graph =
-        if broken { None } else { assemble(drafts, built, known, found.order, seed, params) };
+    let nodes = if broken { None } else { nodes(drafts, built, known) };
+    let (order, seed) = (found.order, seed as u64);
+    let graph = nodes.map(|nodes| Graph { nodes, order, seed, params, expectations });
     Checked { graph, diags }
 }
 
@@ -262,6 +265,10 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
         for step in tree.steps() {
             step.args.iter().for_each(|arg| first_words(&arg.value, &mut words));
         }
+        for expected in tree.expectations() {
+            words.extend(expected.number.first().map(|word| word.value.as_str()));
+            first_words(&expected.limit, &mut words);
+        }
     }
     // A name that was misspelt where it is used would be reported twice.
     let misread = diags.iter().any(|diag| {
@@ -318,14 +325,11 @@ fn first_words<'a>(value: &'a Expr, words: &mut BTreeSet<&'a str>) {
     }
 }
 
-fn assemble(
+fn nodes(
     drafts: Vec<Draft>,
     built: Vec<Option<Box<dyn AnyStep>>>,
     mut known: BTreeMap<String, Vec<(String, Shape)>>,
-    order: Vec<usize>,
-    seed: i64,
-    params: Vec<Parameter>,
-) -> Option<Graph> {
+) -> Option<Vec<Node>> {
     let mut nodes = Vec::new();
     for (draft, step) in drafts.into_iter().zip(built) {
         let args = draft.args?;
@@ -342,5 +346,5 @@ fn assemble(
             origins: draft.written.into_iter().map(|(path, at)| (path, at.origin)).collect(),
         });
     }
-    Some(Graph { nodes, order, seed: seed as u64, params })
+    Some(nodes)
 }

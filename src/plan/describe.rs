@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Code, Severity};
 use crate::schema::{Bound, ParamDecl, PortType, Type, Unit, VariantDecl};
-use crate::step::Kind;
+use crate::step::{Kind, ledger};
 
 /// The document `docs/steps.md`.
 pub fn steps_markdown(kinds: &[Kind]) -> String {
@@ -17,6 +17,13 @@ pub fn steps_markdown(kinds: &[Kind]) -> String {
     );
     for kind in kinds {
         let _ = writeln!(text, "- [`{0}`](#{0}): {1}", kind.name, first_line(&kind.doc));
+    }
+    text.push_str(
+        "\nThe numbers of a `report` are shown at the end of a run where rows were lost, and `expect` \
+         looks at them. `rows` are those that went in; of these are counted as\n\n",
+    );
+    for loss in ledger::LOSSES {
+        let _ = writeln!(text, "- `{}`: {}", loss.name, loss.doc);
     }
     for kind in kinds {
         text.push('\n');
@@ -50,15 +57,19 @@ pub fn kind_markdown(kind: &Kind) -> String {
         for set in variant_sets(&param.ty) {
             let _ = write!(text, "\n### `{}` of `{}`\n\n", param.name, kind.name);
             for variant in set {
-                text.push_str(&variant_markdown(variant));
+                text.push_str(&variant_markdown(variant, 0));
             }
         }
     }
     text
 }
 
-fn variant_markdown(variant: &VariantDecl) -> String {
-    let mut text = format!("- `{}`: {}\n", variant.name, one_paragraph(&variant.doc));
+/// A variant and its arguments, and the variants of these where they are few and have arguments of
+/// their own.
+fn variant_markdown(variant: &VariantDecl, depth: usize) -> String {
+    const FEW: usize = 6;
+    let indent = "  ".repeat(depth);
+    let mut text = format!("{indent}- `{}`: {}\n", variant.name, one_paragraph(&variant.doc));
     for param in &variant.params {
         let default = match &param.default {
             None => "required".to_string(),
@@ -68,11 +79,16 @@ fn variant_markdown(variant: &VariantDecl) -> String {
         let main = if param.main { ", may stand without its name" } else { "" };
         let _ = writeln!(
             text,
-            "  - `{}`: {}; {default}{main}. {}",
+            "{indent}  - `{}`: {}; {default}{main}. {}",
             param.name,
             param.ty.describe(),
             one_paragraph(&param.doc)
         );
+        for set in variant_sets(&param.ty) {
+            if set.len() <= FEW && set.iter().any(|inner| !inner.params.is_empty()) {
+                set.iter().for_each(|inner| text.push_str(&variant_markdown(inner, depth + 2)));
+            }
+        }
     }
     text
 }

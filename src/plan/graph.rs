@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::expect::Expectation;
 use crate::base::{Span, suggest};
 use crate::schema::{Bound, PortRef};
 use crate::step::{AnyStep, Kind, Shape};
@@ -19,6 +20,8 @@ pub struct Graph {
     pub seed: u64,
     /// Declared parameters and their values, in the order of the source.
     pub params: Vec<Parameter>,
+    /// What steps are held to, in the order of the source.
+    pub expectations: Vec<Expectation>,
 }
 
 /// A declared parameter and the value it has in this run.

@@ -8,6 +8,7 @@ mod check;
 mod columns;
 pub mod describe;
 pub mod draw;
+mod expect;
 mod graph;
 mod names;
 mod outside;
@@ -21,5 +22,6 @@ mod tests;
 mod yaml;
 
 pub use check::{Bindings, Checked, check};
+pub use expect::{Expectation, Limit};
 pub use graph::{Graph, Node, Parameter, UnknownStep};
 pub use params::SEED;

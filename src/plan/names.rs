@@ -52,6 +52,7 @@ impl<'a> Names<'a> {
                     let kind = kinds.iter().find(|kind| kind.name == step.kind.value);
                     (&step.name, Name::Step { step, kind })
                 }
+                Item::Expect(_) => continue,
                 Item::Seed(found) => {
                     if let Some(first) = seed {
                         let message = "the seed is given twice";
@@ -181,7 +182,7 @@ fn free_name(name: &str, ast: &Ast) -> String {
             Item::Param(param) => param.name.value == candidate,
             Item::Secret(secret) => secret.name.value == candidate,
             Item::Step(step) => step.name.value == candidate,
-            Item::Seed(_) => false,
+            Item::Seed(_) | Item::Expect(_) => false,
         })
     };
     let numbered = |number: &usize| !taken(&format!("{name}_{number}"));

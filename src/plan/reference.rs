@@ -4,7 +4,7 @@
 use super::bind::{At, Binder, PortUse};
 use super::names::{Name, may_fit};
 use super::refine;
-use crate::base::{Code, Diag, Span, Spanned};
+use crate::base::{Code, Diag, Span, Spanned, suggest};
 use crate::schema::{Bound, PortRef, PortType, Type};
 use crate::step::Kind;
 use crate::syntax::ast::{Entry, Expr};
@@ -161,10 +161,14 @@ fn resolve(
         }
         [word] => match kind.output(&word.value) {
             Some(output) => (output, None, 1),
-            None => (main, Some(word.value.as_str()), 1),
+            None => (main, Some(word.value.clone()), 1),
         },
         [word, field] => match kind.output(&word.value) {
-            Some(output) => (output, Some(field.value.as_str()), 2),
+            Some(output) => (output, Some(field.value.clone()), 2),
+            // `parts.fold_1.train`: a table among those of a fold.
+            None if is_nested(word, kind, main.ty) => {
+                (main, Some(format!("{}.{}", word.value, field.value)), 1)
+            }
             None => return Err(Problem::NoOutput { word: 1 }),
         },
         _ => return Err(Problem::TooLong { word: 3 }),
@@ -174,9 +178,19 @@ fn resolve(
         Some(_) => field_of(output.ty).ok_or(Problem::NoOutput { word: field_word })?,
     };
     match found {
-        Found::Port(ty) if may_fit(ty, wanted) => Ok(port(output.name, field)),
+        Found::Port(ty) if may_fit(ty, wanted) => Ok(port(output.name, field.as_deref())),
         other => Err(Problem::Other(other)),
     }
+}
+
+fn has_tables(ty: PortType) -> bool {
+    matches!(ty, PortType::Tables | PortType::TokenSets)
+}
+
+/// Whether a word may name a group among the tables of a step, and is no misspelt output.
+fn is_nested(word: &Spanned<String>, kind: &Kind, main: PortType) -> bool {
+    let outputs = kind.outputs.iter().map(|output| output.name);
+    has_tables(main) && suggest::nearest(&word.value, outputs).is_none()
 }
 
 /// What the fields of an output are.

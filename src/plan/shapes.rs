@@ -58,14 +58,29 @@ fn output_shape<'k>(known: &'k Known, step: &str, output: &str) -> Option<&'k Sh
 
 fn part(shape: &Shape, field: &str) -> Option<Shape> {
     match shape {
-        Shape::Tables(tables) => {
-            tables.iter().find(|(name, _)| name == field).map(|(_, one)| Shape::Table(one.clone()))
-        }
-        Shape::TokenSets(sets) => {
-            sets.iter().find(|(name, _)| name == field).map(|(_, one)| Shape::Tokens(one.clone()))
-        }
+        Shape::Tables(tables) => chosen(tables, field, Shape::Table, Shape::Tables),
+        Shape::TokenSets(sets) => chosen(sets, field, Shape::Tokens, Shape::TokenSets),
         _ => None,
     }
+}
+
+/// The one of this name, or those of a group: `fold_1` stands for `fold_1.train` and
+/// `fold_1.validation`.
+fn chosen<T: Clone>(
+    all: &[(String, T)],
+    field: &str,
+    one: fn(T) -> Shape,
+    several: fn(Vec<(String, T)>) -> Shape,
+) -> Option<Shape> {
+    if let Some((_, found)) = all.iter().find(|(name, _)| name == field) {
+        return Some(one(found.clone()));
+    }
+    let inside = |(name, item): &(String, T)| {
+        let name = name.strip_prefix(field)?.strip_prefix('.')?;
+        Some((name.to_string(), item.clone()))
+    };
+    let group: Vec<(String, T)> = all.iter().filter_map(inside).collect();
+    (!group.is_empty()).then(|| several(group))
 }
 
 /// The names of the parts; `None` if it has none.
@@ -84,12 +99,18 @@ fn one(used: &PortUse, known: &Known, sources: &[Source], diags: &mut Vec<Diag>)
         .get(used.span.source.0 as usize)
         .and_then(|source| source.text.get(used.span.start..used.span.end))
         .unwrap_or(step);
-    match (field, parts(shape)) {
+    // A group of tables is several, as the whole is.
+    let group = field.as_ref().and_then(|field| part(shape, field));
+    let group = group.as_ref().filter(|group| parts(group).is_some());
+    match (field.as_ref().filter(|_| group.is_none()), parts(group.unwrap_or(shape))) {
         // That it makes nothing has been reported.
         (Some(_), Some(names)) if names.is_empty() => {}
         (Some(field), Some(names)) if !names.contains(&field.as_str()) => {
             let message = format!("`{step}` has no `{field}`");
-            let last = last_word(used.span, text);
+            let last = match text.ends_with(field.as_str()) {
+                true => Span { start: used.span.end - field.len(), ..used.span },
+                false => last_word(used.span, text),
+            };
             let diag = Diag::new(Code::E0302, last, message)
                 .here("not among them")
                 .help(format!("there are {}", suggest::list(names.iter().copied())));

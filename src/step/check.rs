@@ -31,6 +31,14 @@ pub trait Probe {
         crate::data::read::read_label_names(path)
     }
 
+    /// A table of synonyms.
+    fn synonyms(
+        &self,
+        path: &std::path::Path,
+    ) -> Result<crate::data::Synonyms, crate::data::DataError> {
+        crate::data::read_synonyms(path)
+    }
+
     /// The files of a repository on a model hub that are in the local cache, or fetched now; small
     /// files only (`config.json`, tokenizer) unless `weights`.
     /// `token`: the environment variable of a credential, where the program names one.

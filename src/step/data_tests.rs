@@ -219,7 +219,10 @@ fn from_files_to_tokens() {
     folder.make("messages", &load(), &mut made);
     let Some(Shape::Table(shape)) = made.shapes.get("messages.train") else { panic!() };
     assert_eq!(shape.labels, LabelShape::Classes(Some(vec!["bill".into(), "other".into()])));
-    assert_eq!(*folder.warnings.borrow(), ["1 of 2 rows of `test` also occurs in `train`"]);
+    let shared = "1 of 2 rows of `test` is in `train` too, compared in lower case and with single blanks: ids 0 (there 3)";
+    assert_eq!(*folder.warnings.borrow(), [shared]);
+    let Some(Value::Report(report)) = made.values.get("messages.report") else { panic!() };
+    assert_eq!((report["rows"], report["shared"]), (42.0, 1.0));
 
     let words = ColumnExpr::Call("words".into(), vec![ColumnExpr::Column("text".into())]);
     let enough =
@@ -229,6 +232,8 @@ fn from_files_to_tokens() {
     let prepare: Prepare =
         step(vec![("data", port("messages", None)), ("do", Bound::List(vec![filter, dedupe]))]);
     folder.make("clean", &prepare, &mut made);
+    // What was told of once is not told of again.
+    assert_eq!(folder.warnings.borrow().len(), 1);
 
     let shares =
         [("train", 0.75), ("validation", 0.25)].map(|(name, share)| (name, Bound::Share(share)));
@@ -291,7 +296,10 @@ fn mistakes_are_found_before_anything_runs() {
         folder.check(&tokenize, &made).1.is_empty(),
         "what is missing upstream is reported there"
     );
-    let sample = variant("sample", vec![("rows", Bound::Int(3)), ("seed", Bound::Int(0))]);
+    let sample = variant(
+        "sample",
+        vec![("rows", Bound::Int(3)), ("stratify", Bound::None), ("seed", Bound::Int(0))],
+    );
     let select =
         variant("select", vec![("columns", Bound::List(vec![Bound::Column("txt".into())]))]);
     let prepare: Prepare =
@@ -308,6 +316,58 @@ fn mistakes_are_found_before_anything_runs() {
         ("group", text("label_")),
     ]);
     assert_eq!(codes(&folder.check(&split, &made).1), [Code::E0408, Code::E0404]);
+}
+
+/// `augment(synonyms("words.tsv", share = 100%), copies = 1)`
+fn augment(file: &str) -> Bound {
+    let way = variant("synonyms", vec![("path", text(file)), ("share", Bound::Share(1.0))]);
+    let columns = Bound::List(vec![Bound::Column("text".into())]);
+    let rest = [("copies", Bound::Int(1)), ("columns", columns), ("originals", Bound::Bool(true))];
+    variant(
+        "augment",
+        [("way", way)].into_iter().chain(rest).chain([("seed", Bound::Int(0))]).collect(),
+    )
+}
+
+#[test]
+fn rows_to_learn_from_are_augmented_by_a_file_of_synonyms() {
+    let folder = Folder::new(&[
+        ("train.csv", "text,label\nA good film,x\na bad film,y\na good film,x\n"),
+        ("test.csv", "text,label\na fine film,x\n"),
+        ("words.tsv", "good\tfine\n"),
+        ("wrong.tsv", "good\tfine\nbad\n"),
+    ]);
+    let mut made = Made::default();
+    let load: LoadData = step(vec![(
+        "source",
+        map(vec![("train", files("train.csv")), ("test", files("test.csv"))]),
+    )]);
+    folder.make("films", &load, &mut made);
+    assert!(folder.warnings.borrow().is_empty());
+    let only = Bound::List(vec![variant("train", vec![])]);
+    let by = Bound::List(vec![Bound::Column("text".into())]);
+    let prepare = |file: &str, only: Bound| -> Prepare {
+        let change = vec![augment(file), variant("dedupe", vec![("by", by.clone())])];
+        step(vec![("data", port("films", None)), ("do", Bound::List(change)), ("only", only)])
+    };
+    folder.make("more", &prepare("words.tsv", only.clone()), &mut made);
+    let Some(Value::Tables(tables)) = made.values.get("more") else { panic!() };
+    let texts = tables["train"].texts("text").unwrap();
+    assert_eq!(texts, ["A good film", "A fine film", "a bad film", "a good film", "a fine film"]);
+    assert_eq!(tables["test"].rows(), 1);
+    let Some(Value::Report(report)) = made.values.get("more.report") else { panic!() };
+    let counts = ["rows", "kept", "added", "deduplicated", "shared"].map(|name| report[name]);
+    assert_eq!(counts, [4.0, 6.0, 3.0, 1.0, 1.0]);
+    // The augmented rows are what the test holds: `prepare` brought them there, and says so.
+    assert_eq!(folder.warnings.borrow().len(), 1);
+
+    let externals = Step::externals(&prepare("words.tsv", only.clone()), &folder).unwrap();
+    assert_eq!(externals, [folder.folder.path().join("words.tsv")]);
+    let wrong = folder.check(&prepare("wrong.tsv", only.clone()), &made).1;
+    assert_eq!(codes(&wrong), [Code::E0403]);
+    assert!(wrong[0].message.contains("wrong.tsv:2"), "{}", wrong[0].message);
+    assert_eq!(codes(&folder.check(&prepare("word.tsv", only), &made).1), [Code::E0401]);
+    assert_eq!(codes(&folder.check(&prepare("words.tsv", Bound::None), &made).1), [Code::E0209]);
 }
 
 #[test]

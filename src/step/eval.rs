@@ -15,8 +15,8 @@ use crate::model::Model;
 use crate::params;
 use crate::schema::{Port, PortType};
 use crate::task::{self, Logits, Outputs, assemble};
-use crate::train::TokenExamples;
-use crate::train::evaluate;
+use crate::train::masking::Masking;
+use crate::train::{TokenExamples, evaluate};
 
 /// What `eval` and `predict` make.
 pub(super) const PREDICTIONS: Output = Output {
@@ -28,7 +28,8 @@ pub(super) const PREDICTIONS: Output = Output {
 params! {
     /// Lets a model predict tokenized rows and keeps their labels beside the predictions.
     ///
-    /// Without dropout. The predictions are in the order of the rows.
+    /// Without dropout. The predictions are in the order of the rows. For `masked_language_model` 15 %
+    /// of the tokens are masked, the same ones in every run.
     pub struct Eval {
         /// A model whose every tensor has values: what `train` made, or a fine-tuned checkpoint.
         model: Port<port::AModel>;
@@ -43,9 +44,9 @@ params! {
 
 impl Step for Eval {
     const NAME: &'static str = "eval";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
-    const REPORT: &'static [&'static str] = &["rows", "loss"];
+    const REPORT: &'static [&'static str] = &["rows", "unsupervised", "loss"];
     const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -54,7 +55,8 @@ impl Step for Eval {
         if let (Some(model), Some(tokens)) = (&model, &tokens) {
             check_tokenizer(cx, "data", model, &tokens.tokenizer);
             check_length(cx, "data", model, tokens.max_length);
-            if tokens.labels == LabelShape::Absent {
+            let own = model.head.as_deref().and_then(outputs_of);
+            if tokens.labels == LabelShape::Absent && own != Some(Outputs::Tokens) {
                 let target = tokens.form.map_or("label", Form::target);
                 let diag = cx
                     .diag(Code::E0406, "data", "these rows have no labels to compare with")
@@ -83,12 +85,19 @@ impl Step for Eval {
         let asked = Asked { scored: true, answers: self.answers.as_ref() };
         let (made, loss) = predict_tokens(&model, &tokens, asked, &self.precision, cx)?;
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
+        let unsupervised = tokens.targets.unsupervised() as f64;
+        report.insert("unsupervised".to_string(), unsupervised);
         report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),
             ("report", Value::Report(report.into())),
         ])
     }
+}
+
+/// What a head's outputs are.
+fn outputs_of(head: &str) -> Option<Outputs> {
+    task::task(head).ok().map(|task| task.outputs())
 }
 
 /// Refuses a model that cannot predict yet; gives the shape of its predictions.
@@ -109,6 +118,17 @@ pub(super) fn check_model(
         let diag = cx.diag(Code::E0504, "model", message).help(
             "the head is drawn by the first `train`; the trained model can be named here instead",
         );
+        cx.push(diag);
+        return None;
+    }
+    if !scored && outputs_of(head) == Some(Outputs::Tokens) {
+        let diag = cx
+            .diag(
+                Code::E0503,
+                "model",
+                format!("`{head}` guesses masked tokens, and here are none"),
+            )
+            .help("`eval` masks tokens, and tells how well they are guessed");
         cx.push(diag);
         return None;
     }
@@ -193,7 +213,14 @@ pub(super) fn predict_tokens(
         Some(labels) => assembled.labels.apply(&task.targets(&tokens.targets, labels)?),
         None => Targets::None,
     };
-    let examples = TokenExamples::new(tokens, targets.clone());
+    let is_masked = asked.scored && task.outputs() == Outputs::Tokens;
+    let examples = match is_masked {
+        true => {
+            let (share, whole_words) = Masking::USUAL;
+            TokenExamples::masked(tokens, masking(model, share, whole_words)?)
+        }
+        false => TokenExamples::new(tokens, targets.clone()),
+    };
     let compute = precision.start(cx, &Memory::Normal)?;
     let total = tokens.rows() as u64;
     cx.control.event(Event::Phase { name: "predicting", total: Some(total) });
@@ -228,7 +255,8 @@ pub(super) fn predict_tokens(
         return Err(StepError::new(Code::E0701, format!("the logits of row {id} are not finite"))
             .help("the model's tensors hold values that are not numbers"));
     }
-    let losses: &[task::RowLoss] = if labels.is_some() { &outcome.losses } else { &[] };
+    let losses: &[task::RowLoss] =
+        if labels.is_some() || is_masked { &outcome.losses } else { &[] };
     let names = model.head.as_ref().map_or(&[][..], |head| &head.labels);
     let made = Predictions::new(&Made {
         head: task.name(),
@@ -242,6 +270,22 @@ pub(super) fn predict_tokens(
     })?;
     let loss = (!losses.is_empty()).then(|| outcome.mean_loss()).filter(|loss| !loss.is_nan());
     Ok((made, loss))
+}
+
+/// How the tokens of a model are masked. Fails where it has no tokenizer, or this no mask.
+pub(super) fn masking(model: &Model, share: f64, whole_words: bool) -> Result<Masking, StepError> {
+    let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+        StepError::new(
+            Code::E0507,
+            "the model has no tokenizer that tells which tokens can be masked",
+        )
+        .argument("model")
+        .help("`tokenizer = …` of `load-model` gives it one")
+    })?;
+    Masking::of(tokenizer, share, whole_words).map_err(|error| StepError {
+        help: error.help,
+        ..StepError::new(Code::E0507, error.message).argument("model")
+    })
 }
 
 /// The labels of outputs with these names; `LABEL_0`, … where they have none.

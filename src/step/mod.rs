@@ -2,6 +2,7 @@
 //! One file per kind; adding one is a file and a line in `kinds`.
 
 pub mod check;
+pub mod ledger;
 pub mod run;
 pub mod shape;
 pub mod store;
@@ -23,6 +24,7 @@ mod save;
 mod split;
 mod tokenize;
 mod train;
+mod train_tokenizer;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -192,6 +194,7 @@ pub fn kinds() -> &'static [Kind] {
             Kind::of::<load_data::LoadData>(),
             Kind::of::<prepare::Prepare>(),
             Kind::of::<split::Split>(),
+            Kind::of::<train_tokenizer::TrainTokenizer>(),
             Kind::of::<load_model::LoadModel>(),
             Kind::of::<tokenize::Tokenize>(),
             Kind::of::<train::Train>(),

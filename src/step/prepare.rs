@@ -1,122 +1,24 @@
-//! `prepare`: operations on the rows and columns of tables. They are done by `data::prepare`.
+//! `prepare`: operations on the rows and columns of tables. Which there are is in `changes`; they
+//! are done by `data::prepare`.
+
+mod changes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::check::CheckCx;
-use super::columns::{column_shapes, table_columns};
+use super::check::{CheckCx, Missing, Place, Probe};
+use super::columns::{column_shapes, report_fault, report_missing, table_columns};
 use super::run::{Event, RunCx, StepError};
 use super::shape::{LabelShape, Shape, TableShape};
 use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, Diag, Span, suggest};
-use crate::data::expression::{Expression, Operation as Sign};
 use crate::data::prepare::{Columns, Operation, agree_on_labels, changes_labels};
-use crate::data::{DataError, Fault, Table, Tables};
-use crate::schema::{Bound, Column, ColumnExpr, Map, Operator, Or, Port, PortType};
+use crate::data::{DataError, Fault, Synonyms, Table, Tables, count_shared, shared};
+use crate::schema::{Bound, Or, Port, PortRef, PortType};
 use crate::{params, variants};
-
-params! {
-    /// Keeps the rows for which a condition is true.
-    pub struct Filter {
-        /// Such as `words(.text) > 2 and .label != "x"`. A row with a missing value in it goes.
-        condition: ColumnExpr, main;
-    }
-}
-
-params! {
-    /// New columns, or new values for columns that are there.
-    pub struct Derive {
-        /// Name → expression; a later one may use an earlier one.
-        columns: Map<ColumnExpr>, main;
-    }
-}
-
-params! {
-    /// Keeps these columns and the rows' ids.
-    pub struct Select {
-        /// In their new order.
-        columns: Vec<Column>, main;
-    }
-}
-
-params! {
-    /// Gives columns other names.
-    pub struct Rename {
-        /// New name → column.
-        columns: Map<Column>, main;
-    }
-}
-
-params! {
-    /// Keeps the first of rows that agree.
-    pub struct Dedupe {
-        /// In these columns; in all but `id` if it is left out.
-        by: Vec<Column> = Vec::new(), main;
-    }
-}
-
-params! {
-    /// Draws rows without replacement; they keep their order.
-    pub struct Sample {
-        /// How many; all if there are fewer.
-        rows: usize, in (1, u32::MAX), main;
-        /// Which rows are drawn.
-        seed: usize = 0;
-    }
-}
-
-params! {
-    /// Draws as many rows of every value of a column as its rarest value has.
-    pub struct Balance {
-        /// Usually `.label`.
-        by: Column, main;
-        /// Which rows are drawn.
-        seed: usize = 0;
-    }
-}
-
-params! {
-    /// Adds the columns of another table where a column agrees. Rows without a counterpart go.
-    pub struct Join {
-        /// The other table.
-        other: Port<port::ATable>, main;
-        /// In both tables.
-        on: Column;
-    }
-}
-
-params! {
-    /// Puts the rows of other tables behind these.
-    pub struct Concat {
-        /// They have the same columns.
-        tables: Vec<Port<port::ATable>>, main;
-    }
-}
-
-variants! {
-    /// an operation on a table
-    pub enum Change {
-        /// Keeps rows for which a condition is true.
-        Filter(Filter) = "filter",
-        /// Computes columns.
-        Derive(Derive) = "derive",
-        /// Keeps columns.
-        Select(Select) = "select",
-        /// Renames columns.
-        Rename(Rename) = "rename",
-        /// Drops repeated rows.
-        Dedupe(Dedupe) = "dedupe",
-        /// Draws some rows.
-        Sample(Sample) = "sample",
-        /// Draws the same number of rows of every class.
-        Balance(Balance) = "balance",
-        /// Adds columns of another table.
-        Join(Join) = "join",
-        /// Adds rows of other tables.
-        Concat(Concat) = "concat",
-    }
-}
+use changes::{Augmented, Change, Way, Written};
 
 variants! {
     /// a usual name of a table
@@ -144,143 +46,6 @@ params! {
         r#do: Vec<Change>;
         /// Only these of several tables, as `[train]`; the others stay as they are.
         only: Option<Vec<Or<UsualName, String>>>;
-    }
-}
-
-/// How a name stands in an operation.
-enum Written {
-    Column,
-    Function,
-}
-
-/// What a sign of the language means.
-fn sign(operator: Operator) -> Sign {
-    match operator {
-        Operator::Or => Sign::Or,
-        Operator::And => Sign::And,
-        Operator::Equal => Sign::Equal,
-        Operator::NotEqual => Sign::NotEqual,
-        Operator::Less => Sign::Less,
-        Operator::LessOrEqual => Sign::LessOrEqual,
-        Operator::Greater => Sign::Greater,
-        Operator::GreaterOrEqual => Sign::GreaterOrEqual,
-        Operator::Add => Sign::Add,
-        Operator::Subtract => Sign::Subtract,
-        Operator::Multiply => Sign::Multiply,
-        Operator::Divide => Sign::Divide,
-    }
-}
-
-fn expression(written: &ColumnExpr) -> Expression {
-    let boxed = |inner: &ColumnExpr| Box::new(expression(inner));
-    match written {
-        ColumnExpr::Column(name) => Expression::Column(name.clone()),
-        ColumnExpr::Bool(value) => Expression::Bool(*value),
-        ColumnExpr::Int(value) => Expression::Int(*value),
-        ColumnExpr::Float(value) => Expression::Float(*value),
-        ColumnExpr::Text(value) => Expression::Text(value.clone()),
-        ColumnExpr::Call(name, arguments) => {
-            Expression::Call(name.clone(), arguments.iter().map(expression).collect())
-        }
-        ColumnExpr::Not(inner) => Expression::Not(boxed(inner)),
-        ColumnExpr::Negate(inner) => Expression::Negate(boxed(inner)),
-        ColumnExpr::Binary(operator, left, right) => {
-            Expression::Binary(sign(*operator), boxed(left), boxed(right))
-        }
-    }
-}
-
-impl Change {
-    /// The operation on data; `other` finds what stands for another table.
-    fn operation<T, E>(
-        &self,
-        mut other: impl FnMut(&Port<port::ATable>) -> Result<T, E>,
-    ) -> Result<Operation<T>, E> {
-        let names = |columns: &[Column]| columns.iter().map(|column| column.0.clone()).collect();
-        Ok(match self {
-            Change::Filter(filter) => Operation::Filter(expression(&filter.condition)),
-            Change::Derive(derive) => Operation::Derive(
-                derive
-                    .columns
-                    .0
-                    .iter()
-                    .map(|(name, made)| (name.clone(), expression(made)))
-                    .collect(),
-            ),
-            Change::Select(select) => Operation::Select(names(&select.columns)),
-            Change::Rename(rename) => Operation::Rename(
-                rename.columns.0.iter().map(|(name, old)| (name.clone(), old.0.clone())).collect(),
-            ),
-            Change::Dedupe(dedupe) => Operation::Dedupe(names(&dedupe.by)),
-            Change::Sample(sample) => {
-                Operation::Sample { rows: sample.rows, seed: sample.seed as u64 }
-            }
-            Change::Balance(balance) => {
-                Operation::Balance { by: balance.by.0.clone(), seed: balance.seed as u64 }
-            }
-            Change::Join(join) => {
-                Operation::Join { other: other(&join.other)?, on: join.on.0.clone() }
-            }
-            Change::Concat(concat) => {
-                Operation::Concat(concat.tables.iter().map(other).collect::<Result<_, E>>()?)
-            }
-        })
-    }
-
-    /// Where the name stands that an error is about; else the operation.
-    fn place(&self, cx: &CheckCx, path: &str, error: &DataError) -> (Span, Option<Written>) {
-        let operation = cx.places.at(path);
-        let Some(subject) = &error.subject else { return (operation, None) };
-        // Paths of arguments that hold columns: expressions, and columns by themselves.
-        let names = |all: &[Column], argument: &str| -> Vec<String> {
-            let found = all.iter().enumerate().filter(|(_, column)| column.0 == *subject);
-            found.map(|(at, _)| format!("{argument}.{at}")).collect()
-        };
-        let (expressions, columns): (Vec<String>, Vec<String>) = match self {
-            Change::Filter(_) => (vec!["condition".to_string()], Vec::new()),
-            Change::Derive(derive) => {
-                let keys = derive.columns.0.iter().map(|(key, _)| format!("columns.{key}"));
-                (keys.collect(), Vec::new())
-            }
-            Change::Select(select) => (Vec::new(), names(&select.columns, "columns")),
-            Change::Rename(rename) => {
-                let found = rename.columns.0.iter().filter(|(_, old)| old.0 == *subject);
-                (Vec::new(), found.map(|(key, _)| format!("columns.{key}")).collect())
-            }
-            Change::Dedupe(dedupe) => (Vec::new(), names(&dedupe.by, "by")),
-            Change::Balance(balance) if balance.by.0 == *subject => {
-                (Vec::new(), vec!["by".to_string()])
-            }
-            _ => (Vec::new(), Vec::new()),
-        };
-        for argument in expressions {
-            let whole = cx.places.at(&format!("{path}.{argument}"));
-            for (word, written) in
-                [(subject.clone(), Written::Column), (format!("{subject}()"), Written::Function)]
-            {
-                let place = cx.places.at(&format!("{path}.{argument}.{word}"));
-                if place != whole {
-                    return (place, Some(written));
-                }
-            }
-            // The expression is that column and nothing else.
-            if error.nearest.is_some() && whole != operation && error.fault == Fault::Column {
-                return (whole, Some(Written::Column));
-            }
-        }
-        match columns.first() {
-            Some(column) => (cx.places.at(&format!("{path}.{column}")), Some(Written::Column)),
-            None => (operation, None),
-        }
-    }
-
-    /// The word, if the operation draws rows: then it must be said of which tables.
-    fn draws(&self) -> Option<&'static str> {
-        match self {
-            Change::Sample(_) => Some("sample"),
-            Change::Balance(_) => Some("balance"),
-            _ => None,
-        }
     }
 }
 
@@ -337,12 +102,12 @@ impl Prepare {
             }
             (OneOrNamed::Named(named), None) if named.len() > 1 => {
                 for (at, change) in self.r#do.iter().enumerate() {
-                    if let Some(word) = change.draws() {
+                    if let Some(would) = change.draws() {
                         let diag = cx
                             .diag(
                                 Code::E0209,
                                 &format!("do.{at}"),
-                                format!("`{word}` would draw rows from all {} tables", named.len()),
+                                format!("{would} all {} tables", named.len()),
                             )
                             .also(origin, "the tables are made here")
                             .help("`only = [train]` leaves the others as they are");
@@ -359,10 +124,11 @@ impl Prepare {
         let mut columns = before;
         for (at, change) in self.r#do.iter().enumerate() {
             let path = format!("do.{at}");
-            let operation = change.operation(|other| {
+            let operation = change.operation(
                 // `None`: reported upstream, or known only later.
-                cx.shape(other).as_ref().and_then(table_columns).ok_or(())
-            });
+                |other| cx.shape(other).as_ref().and_then(table_columns).ok_or(()),
+                |_| Ok(Arc::default()),
+            );
             let Ok(operation) = operation else { return None };
             match operation.columns(&columns) {
                 Ok(after) => columns = after,
@@ -375,6 +141,43 @@ impl Prepare {
         }
         Some(columns)
     }
+}
+
+impl Prepare {
+    /// Files of synonyms, with the path of the argument that names each.
+    fn synonyms(&self) -> Vec<(String, &str)> {
+        let mut named = Vec::new();
+        for (at, change) in self.r#do.iter().enumerate() {
+            if let Change::Augment(Augmented { way: Way::Synonyms(file), .. }) = change {
+                named.push((format!("do.{at}.way.path"), file.path.as_str()));
+            }
+        }
+        named
+    }
+
+    fn check_synonyms(&self, cx: &mut CheckCx) {
+        for (path, file) in self.synonyms() {
+            match cx.probe.locate(file, Place::Data).map(|found| found.into_iter().next()) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    if let Err(error) = cx.probe.synonyms(&found) {
+                        report_fault(cx, &path, DataError { file: Some(file.into()), ..error });
+                    }
+                }
+                Err(missing) => report_missing(cx, &path, file, missing),
+            }
+        }
+    }
+}
+
+/// What a file of synonyms holds.
+fn synonyms_in(probe: &dyn Probe, file: &str) -> Result<Synonyms, StepError> {
+    let found = probe.locate(file, Place::Data).map_err(|missing| StepError {
+        help: missing.help,
+        ..StepError::new(Code::E0401, missing.message)
+    })?;
+    let path = found.first().ok_or_else(|| StepError::new(Code::E0401, "the file is gone"))?;
+    Ok(probe.synonyms(path)?)
 }
 
 /// `place`: where the name stands that the error is about, and how it is written.
@@ -401,23 +204,25 @@ fn report(cx: &mut CheckCx, place: (Span, Option<Written>), table: &str, error: 
 
 impl Step for Prepare {
     const NAME: &'static str = "prepare";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "table",
         ty: PortType::Tables,
         doc: "The changed table, or the tables under their names.",
     }];
-    const REPORT: &'static [&'static str] = &["rows", "rows_before"];
+    const REPORT: &'static [&'static str] =
+        &["rows", "kept", "added", "filtered", "deduplicated", "undrawn", "unmatched", "shared"];
     const EXAMPLE: &'static str =
         "prepare clean { data = reviews, do = [filter(words(.text) > 2), dedupe(by = [.text])] }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
         let Some(tables) = cx.shape(&self.data) else { return Vec::new() };
         self.check_only(cx, &tables);
+        self.check_synonyms(cx);
         let only = self.only();
         let relabels = self.r#do.iter().any(|change| {
             change
-                .operation(|_| Ok::<Columns, ()>(Columns::new()))
+                .operation(|_| Ok::<Columns, ()>(Columns::new()), |_| Ok(Arc::default()))
                 .is_ok_and(|made| changes_labels(&made))
         });
         let changed = tables.try_map(|name, shape| -> Result<TableShape, ()> {
@@ -445,16 +250,31 @@ impl Step for Prepare {
         vec![("table", shape)]
     }
 
+    fn externals(&self, probe: &dyn Probe) -> Result<Vec<PathBuf>, Missing> {
+        let mut files = Vec::new();
+        for (_, file) in self.synonyms() {
+            files.extend(probe.locate(file, Place::Data)?);
+        }
+        Ok(files)
+    }
+
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
         let tables = cx.input(&self.data)?;
         let only = self.only();
         let mut operations: Vec<Operation<Table>> = Vec::new();
         for change in &self.r#do {
-            operations.push(change.operation(|other| -> Result<Table, StepError> {
-                Ok(Table::clone(&*cx.input(other)?))
-            })?);
+            operations.push(change.operation(
+                |other| -> Result<Table, StepError> { Ok(Table::clone(&*cx.input(other)?)) },
+                |file| synonyms_in(cx.probe, file).map(Arc::new),
+            )?);
         }
+        // Rows that tables of one step share were told of there.
+        let shared_before = match self.data.source {
+            PortRef::Named(_) => 0,
+            PortRef::One { .. } => count_shared(&shared(&tables.tables())?),
+        };
         let mut before = 0;
+        let mut added = 0;
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         let changed = tables.try_map(|name, table| -> Result<Table, StepError> {
             before += table.rows();
@@ -464,6 +284,7 @@ impl Step for Prepare {
             }
             for (at, operation) in operations.iter().enumerate() {
                 let after = operation.apply(&table)?;
+                added += after.rows().saturating_sub(table.rows());
                 *counts.entry(at).or_default() += table.rows().saturating_sub(after.rows());
                 table = after;
             }
@@ -475,6 +296,7 @@ impl Step for Prepare {
             Ok(table)
         })?;
         let relabels = operations.iter().any(changes_labels);
+        let mut found = Vec::new();
         let (value, rows) = match changed {
             OneOrNamed::One(mut table) => {
                 if relabels {
@@ -488,20 +310,29 @@ impl Step for Prepare {
                 if relabels {
                     agree_on_labels(&mut tables.values_mut().collect::<Vec<_>>())?;
                 }
+                found = shared(&tables)?;
                 let rows = tables.values().map(Table::rows).sum();
                 (Value::Tables(Arc::new(tables)), rows)
             }
         };
-        for (at, gone) in counts.into_iter().filter(|(_, gone)| *gone > 0) {
-            let name =
-                self.r#do.get(at).map(|change| crate::schema::Arg::to_bound(change).to_string());
-            let message = format!("{gone} rows went at {}", name.unwrap_or_default());
-            cx.control.event(Event::Note { message });
+        if count_shared(&found) > shared_before {
+            for shared in &found {
+                cx.control.event(Event::Warning { message: shared.to_string() });
+            }
         }
-        let report = Report::from([
-            ("rows".to_string(), rows as f64),
-            ("rows_before".to_string(), before as f64),
-        ]);
+        let numbers = [("rows", before), ("kept", rows), ("added", added)];
+        let mut report: Report =
+            Self::REPORT.iter().map(|name| ((*name).to_string(), 0.0)).collect();
+        report.extend(numbers.map(|(name, count)| (name.to_string(), count as f64)));
+        report.insert("shared".to_string(), count_shared(&found) as f64);
+        for (at, gone) in counts.into_iter().filter(|(_, gone)| *gone > 0) {
+            let Some(change) = self.r#do.get(at) else { continue };
+            if let Some(count) = change.loss().and_then(|name| report.get_mut(name)) {
+                *count += gone as f64;
+            }
+            let name = crate::schema::Arg::to_bound(change);
+            cx.control.event(Event::Note { message: format!("{gone} rows went at {name}") });
+        }
         Ok(vec![("table", value), ("report", Value::Report(Arc::new(report)))])
     }
 }

@@ -8,7 +8,7 @@ use super::shape::{ColumnType, Shape, TableShape};
 use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
-use crate::data::{PARTS, SplitBy, no_column, overlaps};
+use crate::data::{PARTS, SplitBy, count_shared, no_column, shared};
 use crate::schema::{Column, Or, Port, PortType, Share};
 use crate::{params, variants};
 
@@ -45,6 +45,15 @@ params! {
     }
 }
 
+params! {
+    /// Every row is held out once: `fold_1`, `fold_2`, … each have a table `train` and a table
+    /// `validation`.
+    pub struct Folds {
+        /// How many.
+        folds: usize, in (2, 1000), main;
+    }
+}
+
 variants! {
     /// a way to divide rows
     pub enum By {
@@ -54,6 +63,8 @@ variants! {
         Column(ByColumn) = "column",
         /// A digest of a column's value.
         Hash(ByHash) = "hash",
+        /// Folds of cross-validation.
+        Folds(Folds) = "folds",
     }
 }
 
@@ -61,7 +72,8 @@ params! {
     /// Divides the rows of a table into parts.
     ///
     /// Every part keeps the order of the rows, and no row is in two. A part without rows is an
-    /// error.
+    /// error. `stratify` and `group` go together: groups stay whole, and classes keep their shares as
+    /// well as whole groups allow.
     pub struct Split {
         /// The rows.
         data: Port<port::ATable>;
@@ -97,7 +109,7 @@ impl Split {
                 of([(train, &by.train), (validation, &by.validation), (test, &by.test)])
             }
             By::Hash(by) => of([(train, &None), (validation, &by.validation), (test, &by.test)]),
-            By::Column(_) => Vec::new(),
+            By::Column(_) | By::Folds(_) => Vec::new(),
         }
     }
 
@@ -108,6 +120,9 @@ impl Split {
             By::Fraction(_) => shares.collect(),
             By::Hash(_) => std::iter::once(PARTS[0].to_string()).chain(shares).collect(),
             By::Column(_) => PARTS.iter().map(|name| (*name).to_string()).collect(),
+            By::Folds(by) => (1..=by.folds)
+                .flat_map(|fold| ["train", "validation"].map(|part| format!("fold_{fold}.{part}")))
+                .collect(),
         }
     }
 
@@ -176,18 +191,18 @@ impl Split {
 
 impl Step for Split {
     const NAME: &'static str = "split";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "parts",
         ty: PortType::Tables,
-        doc: "The parts: `train`, `validation`, `test`.",
+        doc: "The parts: `train`, `validation`, `test`; or `fold_1` … with `train` and `validation` each.",
     }];
-    const REPORT: &'static [&'static str] = &["rows", "train", "validation", "test"];
+    const REPORT: &'static [&'static str] = &["rows", "train", "validation", "test", "shared"];
     const EXAMPLE: &'static str = "split parts { data = messages, by = fraction(train = 80%, validation = 10%, test = 10%), stratify = .label }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
         self.check_shares(cx);
-        if !matches!(self.by, By::Fraction(_)) {
+        if !matches!(self.by, By::Fraction(_) | By::Folds(_)) {
             for (path, given) in [("stratify", &self.stratify), ("group", &self.group)] {
                 if given.is_some() {
                     let diag = cx
@@ -196,15 +211,10 @@ impl Step for Split {
                             path,
                             format!("`{path}` does not go with parts that the data decide"),
                         )
-                        .help("it belongs to `by = fraction(…)`");
+                        .help("it belongs to `by = fraction(…)` and `by = folds(…)`");
                     cx.push(diag);
                 }
             }
-        } else if self.stratify.is_some() && self.group.is_some() {
-            let diag = cx
-                .diag(Code::E0209, "group", "a split is either stratified or grouped, not both")
-                .help("one of `stratify` and `group` can be left out");
-            cx.push(diag);
         }
         let Some(shape) = cx.shape(&self.data) else { return Vec::new() };
         for (path, name) in
@@ -246,7 +256,7 @@ impl Step for Split {
                 }
             }
             By::Hash(by) => self.check_column(cx, "by.column", &by.column, &shape),
-            By::Fraction(_) => {}
+            By::Fraction(_) | By::Folds(_) => {}
         }
         let parts = self.parts().into_iter().map(|name| (name, shape.clone())).collect();
         vec![("parts", Shape::Tables(parts))]
@@ -258,6 +268,7 @@ impl Step for Split {
             By::Fraction(_) => SplitBy::Fraction(self.shares()),
             By::Column(by) => SplitBy::Column(by.column.clone()),
             By::Hash(by) => SplitBy::Hash { column: by.column.clone(), shares: self.shares() },
+            By::Folds(by) => SplitBy::Folds(by.folds),
         };
         let split = crate::data::Split {
             by,
@@ -266,12 +277,18 @@ impl Step for Split {
             seed: self.seed as u64,
         };
         let parts = split.apply(&table)?;
-        for message in overlaps(&parts)? {
-            cx.control.event(Event::Warning { message });
+        let found = shared(&parts)?;
+        for shared in &found {
+            cx.control.event(Event::Warning { message: shared.to_string() });
         }
-        let rows = |name: &str| parts.get(name).map_or(0, |part| part.rows()) as f64;
+        // Of folds the smallest.
+        let rows = |part: &str| {
+            let of_part = parts.iter().filter(|(name, _)| name.rsplit('.').next() == Some(part));
+            of_part.map(|(_, table)| table.rows()).min().unwrap_or(0) as f64
+        };
         let mut report = Report::from([("rows".to_string(), table.rows() as f64)]);
         report.extend(PARTS.iter().map(|name| ((*name).to_string(), rows(name))));
+        report.insert("shared".to_string(), count_shared(&found) as f64);
         Ok(vec![
             ("parts", Value::Tables(Arc::new(parts))),
             ("report", Value::Report(Arc::new(report))),

@@ -10,8 +10,8 @@ use super::shape::{ColumnType, LabelShape, Shape, TableShape, TokensShape};
 use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
-use crate::data::{Form, Overflow, Tokenization, Tokens};
-use crate::schema::{Port, PortType};
+use crate::data::{Form, Overflow, Tokenization, Tokens, shared};
+use crate::schema::{Port, PortRef, PortType};
 use crate::{params, variants};
 
 variants! {
@@ -23,8 +23,8 @@ variants! {
         Drop = "drop",
         /// They are an error that names the row.
         Error = "error",
-        /// Words, and contexts of questions: they become several rows that overlap, so that nothing is
-        /// lost. Every word is answered once, by the row with more around it.
+        /// Words, contexts of questions, and texts without labels: they become several rows that overlap,
+        /// so that nothing is lost. Every word is answered once, by the row with more around it.
         Stride(Stride) = "stride",
     }
 }
@@ -123,17 +123,24 @@ impl Tokenize {
                 cx.push(diag);
             }
         }
-        if matches!(self.overflow, TooLong::Stride(_))
-            && !matches!(form, Form::Words | Form::Questions)
-        {
+        let can_be_parts = match form {
+            Form::Words | Form::Questions => true,
+            Form::Texts => shape.labels == LabelShape::Absent,
+            Form::Pairs | Form::Choices | Form::Separate => false,
+        };
+        if matches!(self.overflow, TooLong::Stride(_)) && !can_be_parts {
+            let what = match form {
+                Form::Texts => "texts with labels",
+                other => other.describe(),
+            };
             let diag = cx
                 .diag(
                     Code::E0209,
                     "overflow",
-                    format!("{} cannot become several rows that overlap", form.describe()),
+                    format!("{what} cannot become several rows that overlap"),
                 )
                 .also(origin, "made here")
-                .help("`overflow = truncate` cuts them; `stride` is for words and for questions");
+                .help("`overflow = truncate` cuts them; `stride` is for words, for questions, and for texts without labels");
             cx.push(diag);
         }
     }
@@ -206,6 +213,12 @@ impl Step for Tokenize {
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
         let tables = cx.input(&self.data)?;
+        // Tables of several steps meet here for the first time.
+        if let PortRef::Named(_) = self.data.source {
+            for shared in shared(&tables.tables())? {
+                cx.control.event(Event::Warning { message: shared.to_string() });
+            }
+        }
         let tokenizer = cx.input(&self.tokenizer)?;
         let rows: usize = tables.items().iter().map(|(_, table)| table.rows()).sum();
         cx.control.event(Event::Phase { name: "tokenizing", total: Some(rows as u64) });
@@ -232,12 +245,6 @@ impl Step for Tokenize {
             let message = format!(
                 "{count} of {} rows were {what} at max_length = {}; the longest has {} tokens",
                 totals.rows, self.max_length, totals.longest
-            );
-            cx.control.event(Event::Note { message });
-        }
-        if lost > 0 {
-            let message = format!(
-                "{lost} answers do not fit into a row as a whole: their questions are learned as having none"
             );
             cx.control.event(Event::Note { message });
         }

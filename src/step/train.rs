@@ -6,6 +6,7 @@ mod bind;
 mod check;
 mod control;
 mod memory;
+mod method;
 mod outcome;
 
 use std::sync::Arc;
@@ -21,13 +22,15 @@ use super::{Output, Step};
 use crate::base::Code;
 use crate::data::Tokens;
 use crate::model::{Model, ModelError};
-use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Unit};
+use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
 use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
+use crate::train::masking::Masking;
+use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
-use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
+use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
 pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
@@ -90,15 +93,22 @@ variants! {
     }
 }
 
+params! {
+    /// Tokens are hidden, and guessed from those around them.
+    pub struct MaskedTokens {
+        /// The share of the tokens that are to be guessed. Of these 80 % are masked, 10 % replaced by any
+        /// token, and 10 % left as they are.
+        share: Share = Share(Masking::USUAL.0), main, in (0.001, 0.999);
+        /// Whether a word is hidden with all its pieces.
+        whole_words: bool = Masking::USUAL.1;
+    }
+}
+
 variants! {
-    /// what is trained
-    pub enum Method {
-        /// Every parameter that is not frozen.
-        Full = "full",
-        /// The head alone.
-        HeadOnly = "head_only",
-        /// Biases and the head.
-        Bitfit = "bitfit",
+    /// what is to become small
+    pub enum LossRule {
+        /// Tokens are hidden, and guessed from those around them: `masked_language_model`.
+        Masked(MaskedTokens) = "masked",
     }
 }
 
@@ -115,8 +125,10 @@ params! {
         data: Port<port::SomeTokens>;
         /// The rows of every validation.
         validate: Option<Port<port::SomeTokens>>;
-        /// What is trained.
-        method: Method = Method::Full;
+        /// What is to become small, where a head can learn in more than one way; else the head's own.
+        loss: Option<LossRule>;
+        /// What is trained: everything, a part, or an adapter beside a model that stays as it is.
+        method: Pick<Methods> = methods::usual();
         /// How parameters change with their gradients.
         optimizer: Option<Pick<Optimizers>>;
         /// How the learning rate changes over the run.
@@ -130,6 +142,9 @@ params! {
         gradient_accumulation: usize = 1, in (1, 1_000_000);
         /// The largest norm that all gradients together may have; larger ones are scaled down to it.
         max_grad_norm: Option<f64> = Some(1.0), in (1e-9, 1e12);
+        /// Noise on the embeddings of the rows that are learned from (NEFTune): uniform in ±α/√(L · d)
+        /// for a row of L tokens and embeddings of size d. The number is α, usually 5.
+        neftune: Option<f64>, in (1e-6, 1e6);
         /// The share of the target that is spread over all classes.
         label_smoothing: f64 = 0.0, in (0.0, 0.999);
         /// The weight of each class in the loss: in the order of the labels, by name, or `balanced`.
@@ -162,7 +177,7 @@ const VALIDATIONS: &str = "validations";
 
 impl Step for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",
@@ -187,7 +202,7 @@ impl Step for Train {
         },
     ];
     const REPORT: &'static [&'static str] =
-        &["updates", "epochs", "loss", "kept_update", "trained_parameters"];
+        &["rows", "unsupervised", "updates", "epochs", "loss", "kept_update", "trained_parameters"];
     const EXAMPLE: &'static str = "train tuned {\n  model     = encoder\n  data      = tokens.train\n  validate  = tokens.validation\n  optimizer = adamw(learning_rate = 5e-5, weight_decay = 0.01)\n  schedule  = linear(warmup = 6%)\n  budget    = 3 epochs\n}";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -221,9 +236,10 @@ impl Step for Train {
         }
         if let Some(kind) = kind_of(&head) {
             self.check_metrics(cx, &head, kind, &model.labels);
+            self.check_loss(cx, &head, kind, &model.labels);
         }
-        self.check_loss(cx, &head, &model.labels);
         self.check_freeze(cx, &model);
+        self.check_method(cx, &model);
         model.undrawn = false;
         let mut made = vec![("model", Shape::Model(model.clone())), ("last", Shape::Model(model))];
         if self.validate.is_some() {
@@ -237,7 +253,7 @@ impl Step for Train {
     }
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
-        let mut model = Arc::unwrap_or_clone(cx.input(&self.model)?);
+        let mut model = self.base(&self.model, cx)?;
         let tokens = cx.input(&self.data)?;
         let validation = self.validate.as_ref().map(|port| cx.input(port)).transpose()?;
         for (argument, tokens) in [("data", Some(&tokens)), ("validate", validation.as_ref())] {
@@ -246,25 +262,31 @@ impl Step for Train {
             }
         }
         let seed = self.seed();
-        let assembled =
-            assemble::for_training(&model, &tokens.labels, seed).map_err(|error| StepError {
-                help: error.help,
-                ..StepError::new(Code::E0502, error.message).argument("data")
-            })?;
+        let adapter = self.method()?.adapter();
+        let unfit = |error: ModelError| StepError {
+            help: error.help,
+            ..StepError::new(Code::E0502, error.message).argument("data")
+        };
+        let prepared =
+            assemble::prepare(&model, &tokens.labels, adapter.as_ref()).map_err(unfit)?;
+        let frozen = self.frozen(&prepared.network)?;
+        let assembled = prepared.draw(&model, seed, &frozen).map_err(unfit)?;
         let Assembled { network, parameters, labels, .. } = &assembled;
-        // They have become parameters; the rest of the model is needed to the end.
-        model.tensors = Vec::new();
+        if adapter.is_none() {
+            // They have become parameters; the rest of the model is needed to the end.
+            model = Arc::new(Model { tensors: Vec::new(), ..Arc::unwrap_or_clone(model) });
+        }
         if let Some(note) = &labels.note {
             cx.control.event(Event::Note { message: note.clone() });
         }
-        self.freeze_parameters(network, parameters)?;
         let names = output_names(network, labels);
         let targets = labels.apply(&network.task().targets(&tokens.targets, &tokens.labels)?);
         let loss = LossOptions {
             class_weights: self.class_weights(&names, &targets)?,
             label_smoothing: self.label_smoothing,
         };
-        let examples = TokenExamples::new(&tokens, targets);
+        let unsupervised = targets.unsupervised();
+        let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
             Some(tokens) => {
@@ -274,9 +296,11 @@ impl Step for Train {
                 Some((tokens, aligned.apply(&targets)))
             }
         };
-        let validation_examples =
-            validated.as_ref().map(|(tokens, targets)| TokenExamples::new(tokens, targets.clone()));
-        let finish = Finish { model: &model, tokens: &tokens, assembled: &assembled };
+        let validation_examples = validated
+            .as_ref()
+            .map(|(tokens, targets)| self.examples(network, &model, tokens, targets.clone()))
+            .transpose()?;
+        let finish = Finish { model: &model, tokens: &tokens, unsupervised, assembled: &assembled };
         let read = |scored: &Scored| match &validated {
             Some((tokens, _)) => finish.read(tokens, scored),
             None => Err(ModelError::new("there are no rows to validate on")),

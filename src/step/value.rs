@@ -128,6 +128,18 @@ impl<T> OneOrNamed<T> {
     }
 }
 
+impl OneOrNamed<Arc<Table>> {
+    /// The named ones; none of a single one.
+    pub fn tables(&self) -> Tables {
+        match self {
+            OneOrNamed::One(_) => Tables::new(),
+            OneOrNamed::Named(named) => {
+                named.iter().map(|(name, table)| (name.clone(), Table::clone(table))).collect()
+            }
+        }
+    }
+}
+
 macro_rules! port_kinds {
     ($($(#[doc = $doc:literal])* $kind:ident: $ty:ident, $shape:ty, $value:ty,
         |$s:ident| $of_shape:expr, |$v:ident| $of_value:expr;)*) => {$(

@@ -28,6 +28,7 @@ pub enum Item {
     Param(Param),
     Secret(Secret),
     Seed(Seed),
+    Expect(Expect),
     Step(Step),
 }
 
@@ -64,6 +65,19 @@ pub struct Secret {
 pub struct Seed {
     pub docs: Vec<String>,
     pub value: Expr,
+    pub span: Span,
+}
+
+/// `expect tokens.report.truncated < 1%`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expect {
+    pub docs: Vec<String>,
+    /// What is looked at: at least one word.
+    pub number: Vec<Spanned<String>>,
+    /// `<`, `<=`, `>`, `>=` or `==`.
+    pub comparison: Spanned<BinaryOperator>,
+    pub limit: Expr,
+    /// From the first word behind `expect` to the end of the limit.
     pub span: Span,
 }
 
@@ -263,6 +277,13 @@ impl Ast {
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.items.iter().filter_map(|item| match item {
             Item::Step(step) => Some(step),
+            _ => None,
+        })
+    }
+
+    pub fn expectations(&self) -> impl Iterator<Item = &Expect> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Expect(expect) => Some(expect),
             _ => None,
         })
     }

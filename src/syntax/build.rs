@@ -18,6 +18,15 @@ use crate::base::{Code, Diag, SourceId, Span, Spanned};
 #[grammar = "grammar/ftp.pest"]
 pub struct Grammar;
 
+/// How a number is compared with what is expected of it.
+const COMPARISONS: [BinaryOperator; 5] = [
+    BinaryOperator::Less,
+    BinaryOperator::LessEqual,
+    BinaryOperator::Greater,
+    BinaryOperator::GreaterEqual,
+    BinaryOperator::Equal,
+];
+
 /// The `##` lines before each item, argument and entry, by the place where it begins.
 pub type Docs = BTreeMap<usize, Vec<String>>;
 
@@ -194,6 +203,28 @@ impl Builder<'_> {
         Some(Seed { docs, value: self.only_expression(part)?, span })
     }
 
+    /// A number that a step reports, a comparison, a limit.
+    pub fn expect(&mut self, pair: Pair<Rule>) -> Option<Expect> {
+        let docs = self.docs(range(&pair).start);
+        let part = pair.into_inner().find(|part| part.as_rule() == Rule::expression)?;
+        let place = range(&part);
+        let whole = self.only_expression(part)?;
+        let span = whole.span;
+        if let ExprKind::Binary { operator: comparison, left, right: limit } = whole.kind
+            && COMPARISONS.contains(&comparison.value)
+            && let ExprKind::Path(number) = left.kind
+        {
+            return Some(Expect { docs, number, comparison, limit: *limit, span });
+        }
+        let message = "an expectation compares a number that a step reports with a value";
+        self.report(
+            Finding::new(Code::E0104, place, message)
+                .here("not a number of a step, then `<`, `<=`, `>`, `>=` or `==`")
+                .help("the form is `expect tokens.report.truncated < 1%`"),
+        );
+        None
+    }
+
     /// The kind and the name of a step.
     pub fn head(
         &mut self,
@@ -205,7 +236,7 @@ impl Builder<'_> {
         if RESERVED.contains(&spanned.value.as_str()) {
             let message = format!("`{}` is a word of the language and no step kind", spanned.value);
             self.report(Finding::new(Code::E0103, range(kind), message).help(
-                "a step begins with its kind, such as `train`; `param`, `secret` and `seed` have no block",
+                "a step begins with its kind, such as `train`; `param`, `secret`, `seed` and `expect` have no block",
             ));
         }
         (spanned, name)

@@ -35,6 +35,12 @@ impl Ast {
                     seed.span = Span::default();
                     value(&mut seed.value);
                 }
+                Item::Expect(expect) => {
+                    expect.span = Span::default();
+                    expect.comparison.span = Span::default();
+                    expect.number.iter_mut().for_each(name);
+                    value(&mut expect.limit);
+                }
                 Item::Step(step) => {
                     step.span = Span::default();
                     step.body = Span::default();

@@ -289,7 +289,6 @@ impl Reader<'_> {
                 place.tokens.iter().position(|token| token.text(self.text) == "as").map(|at| at + 1)
             }
             "use" => Some(2),
-            "expect" => None,
             _ => Some(1),
         };
         self.unread(named.and_then(|at| place.tokens.get(at)));
@@ -327,18 +326,24 @@ impl Reader<'_> {
         let reads = |edit: &Edit| {
             let mut trial = draft.clone();
             trial.apply(edit);
-            [Rule::only_param, Rule::only_secret, Rule::only_seed, Rule::only_step]
-                .into_iter()
-                .any(|rule| recognise(rule, trial.text()).is_ok())
+            [
+                Rule::only_param,
+                Rule::only_secret,
+                Rule::only_seed,
+                Rule::only_expect,
+                Rule::only_step,
+            ]
+            .into_iter()
+            .any(|rule| recognise(rule, trial.text()).is_ok())
         };
         let line = self.text.get(first.start..).unwrap_or("").lines().next().unwrap_or("");
         let line = shown(line.split(" #").next().unwrap_or("").trim_end());
-        let known = ["param", "secret", "seed", "ftp"].into_iter().chain(LATER);
+        let known = ["param", "secret", "seed", "expect", "ftp"].into_iter().chain(LATER);
         let near = suggest::nearest(word, known).filter(|near| *near != word);
         let mut finding =
             Finding::new(Code::E0101, first.range(), format!("`{line}` begins no item"))
                 .here("not the beginning of an item")
-                .help("items are `param`, `secret`, `seed` and steps `kind name { … }`");
+                .help("items are `param`, `secret`, `seed`, `expect` and steps `kind name { … }`");
         if next == "=" {
             finding.message = format!("`{word} = …` stands outside of every step");
             finding.here = "an argument belongs between the braces of a step".to_string();
@@ -466,11 +471,12 @@ impl Reader<'_> {
         false
     }
 
-    /// `param`, `secret`, `seed`.
+    /// `param`, `secret`, `seed`, `expect`.
     fn values(&mut self, place: &Place) {
         let (rule, name) = match place.shape {
             Shape::Param => (Rule::only_param, place.tokens.get(1)),
             Shape::Secret => (Rule::only_secret, place.tokens.get(1)),
+            Shape::Expect => (Rule::only_expect, None),
             _ => (Rule::only_seed, None),
         };
         let mut draft = self.slice(place.tokens);
@@ -487,6 +493,7 @@ impl Reader<'_> {
         let item = match place.shape {
             Shape::Param => builder.param(pair).map(Item::Param),
             Shape::Secret => builder.secret(pair).map(Item::Secret),
+            Shape::Expect => builder.expect(pair).map(Item::Expect),
             _ => builder.seed(pair).map(Item::Seed),
         };
         match item {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lex::{Token, TokenKind};
 
 /// Words of the language that a later edition gives a meaning.
-pub const LATER: [&str; 6] = ["expect", "import", "fragment", "use", "sweep", "compare"];
+pub const LATER: [&str; 5] = ["import", "fragment", "use", "sweep", "compare"];
 
 /// Words that name neither steps nor parameters nor step kinds.
 pub const RESERVED: [&str; 17] = [
@@ -20,6 +20,7 @@ pub enum Shape {
     Param,
     Secret,
     Seed,
+    Expect,
     /// Ends with its closing brace, or before the next item.
     Step,
     /// `kind name` with no `{` on its line.
@@ -149,6 +150,7 @@ impl Splitter<'_> {
                 "param" => return Shape::Param,
                 "secret" => return Shape::Secret,
                 "seed" => return Shape::Seed,
+                "expect" if kind == at + 1 && next != "=" => return Shape::Expect,
                 _ if LATER.contains(&word) && kind == at + 1 && next != "=" => return Shape::Later,
                 _ => {}
             }
@@ -192,7 +194,9 @@ impl Splitter<'_> {
     fn end(&self, at: usize, shape: Shape) -> usize {
         match shape {
             Shape::Edition => self.end_of_line(at),
-            Shape::Param | Shape::Secret | Shape::Seed | Shape::LikeParam => self.end_of_values(at),
+            Shape::Param | Shape::Secret | Shape::Seed | Shape::Expect | Shape::LikeParam => {
+                self.end_of_values(at)
+            }
             Shape::Step => {
                 // What looks like an item but stands deeper is more likely a nested block that
                 // lacks its `=`; unless this block is never closed.
@@ -404,7 +408,7 @@ mod tests {
     #[test]
     fn items_are_told_apart() {
         use Shape::*;
-        let text = "ftp 1\nparam a: int = 3\n  in 1 .. 5\nseed 7\nload-data b {\n x = { y = 1 }\n}\n\
+        let text = "ftp 1\nparam a: int = 3\n  in 1 .. 5\nseed 7\nexpect b.report.n\n  < 5%\nload-data b {\n x = { y = 1 }\n}\n\
                     sweep s {\n vary = {}\n}\neval c { m = [1] }";
         assert_eq!(
             shapes(text),
@@ -412,6 +416,7 @@ mod tests {
                 (Edition, "ftp 1"),
                 (Param, "param a: int = 3\n  in 1 .. 5"),
                 (Seed, "seed 7"),
+                (Expect, "expect b.report.n\n  < 5%"),
                 (Step, "load-data b {\n x = { y = 1 }\n}"),
                 (Later, "sweep s {\n vary = {}\n}"),
                 (Step, "eval c { m = [1] }"),

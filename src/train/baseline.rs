@@ -1,5 +1,6 @@
-//! Baselines: what a classifier must beat to be worth its training. Each reads the training texts
-//! and gives logits for other texts, so that the same metrics score it.
+//! Baselines: what a model must beat to be worth its training. Those for classes read the training
+//! texts and give logits for other texts, those for tags read words and give tags, so that the same
+//! metrics score them.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,40 @@ pub struct Examples<'a> {
     pub classes: usize,
 }
 
-/// A way to predict classes that needs no transformer.
+/// Sentences with their tags.
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged<'a> {
+    /// `[sentences][words]`
+    pub words: &'a [Vec<String>],
+    /// `[sentences][words]`
+    pub tags: &'a [Vec<String>],
+}
+
+/// A way to predict that needs no transformer.
 pub trait Baseline: Send + Sync {
     /// What its values are called.
     fn name(&self) -> &'static str;
 
+    /// What it predicts.
+    fn way(&self) -> Way<'_>;
+}
+
+/// What a baseline predicts, and from what.
+pub enum Way<'a> {
+    Classes(&'a dyn OfTexts),
+    Tags(&'a dyn OfWords),
+}
+
+/// One class a text.
+pub trait OfTexts {
     /// Logits of `texts`, row-major `[texts, classes]`.
     fn logits(&self, train: &Examples, texts: &[&str]) -> Vec<f64>;
+}
+
+/// One tag a word.
+pub trait OfWords {
+    /// Tags of `sentences`, `[sentences][words]`.
+    fn tags(&self, train: &Tagged, sentences: &[Vec<String>]) -> Vec<Vec<String>>;
 }
 
 /// The open set of baselines.
@@ -39,9 +67,10 @@ impl Family for Baselines {
 /// An argument that names a baseline.
 pub type PickBaseline = Pick<Baselines>;
 
-static TABLE: [Entry<dyn Baseline>; 2] = [
+static TABLE: [Entry<dyn Baseline>; 3] = [
     entry!("majority", Majority => dyn Baseline),
     entry!("bag_of_words", BagOfWords => dyn Baseline),
+    entry!("most_frequent_tag", MostFrequentTag => dyn Baseline),
 ];
 
 params! {
@@ -54,6 +83,12 @@ impl Baseline for Majority {
         "majority"
     }
 
+    fn way(&self) -> Way<'_> {
+        Way::Classes(self)
+    }
+}
+
+impl OfTexts for Majority {
     fn logits(&self, train: &Examples, texts: &[&str]) -> Vec<f64> {
         let mut counts = vec![0u32; train.classes];
         train.labels.iter().for_each(|label| counts[*label] += 1);
@@ -82,6 +117,12 @@ impl Baseline for BagOfWords {
         "bag_of_words"
     }
 
+    fn way(&self) -> Way<'_> {
+        Way::Classes(self)
+    }
+}
+
+impl OfTexts for BagOfWords {
     fn logits(&self, train: &Examples, texts: &[&str]) -> Vec<f64> {
         let words = Vocabulary::of(train.texts);
         let rows: Vec<Features> = train.texts.iter().map(|text| words.features(text)).collect();
@@ -95,6 +136,43 @@ impl Baseline for BagOfWords {
         let weights = minimise(vec![0.0; problem.width()], |weights| problem.loss(weights));
         let features: Vec<Features> = texts.iter().map(|text| words.features(text)).collect();
         features.iter().flat_map(|row| problem.logits(&weights, row)).collect()
+    }
+}
+
+params! {
+    /// The tag that a word has most often in the training rows, and for a new word the most
+    /// frequent tag of all; of equals the first in the alphabet.
+    pub struct MostFrequentTag {}
+}
+
+impl Baseline for MostFrequentTag {
+    fn name(&self) -> &'static str {
+        "most_frequent_tag"
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Tags(self)
+    }
+}
+
+impl OfWords for MostFrequentTag {
+    fn tags(&self, train: &Tagged, sentences: &[Vec<String>]) -> Vec<Vec<String>> {
+        let mut of_word: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        let mut of_all: BTreeMap<&str, u64> = BTreeMap::new();
+        for (word, tag) in train.words.iter().flatten().zip(train.tags.iter().flatten()) {
+            *of_word.entry(word).or_default().entry(tag).or_default() += 1;
+            *of_all.entry(tag).or_default() += 1;
+        }
+        let commonest = |counts: &BTreeMap<&str, u64>| {
+            // Of equal counts `max_by_key` takes the last: the first one of the reversed order.
+            let most = counts.iter().rev().max_by_key(|(_, count)| **count);
+            most.map_or(String::new(), |(tag, _)| (*tag).to_string())
+        };
+        let unknown = commonest(&of_all);
+        let known: BTreeMap<&str, String> =
+            of_word.iter().map(|(word, counts)| (*word, commonest(counts))).collect();
+        let tag = |word: &String| known.get(word.as_str()).unwrap_or(&unknown).clone();
+        sentences.iter().map(|words| words.iter().map(tag).collect()).collect()
     }
 }
 
@@ -295,6 +373,18 @@ mod tests {
         let logits = Majority {}.logits(&train, &["x", "y"]);
         assert_eq!(predictions(&logits, 4), [0, 0]);
         assert!(logits.iter().all(|logit| logit.is_finite()));
+    }
+
+    /// By hand: `tea` is N twice and V once, `is` V and N once each, and N is the commonest.
+    #[test]
+    fn words_have_their_commonest_tag() {
+        let lists = |texts: &[&str]| -> Vec<Vec<String>> {
+            texts.iter().map(|text| text.split(' ').map(str::to_string).collect()).collect()
+        };
+        let (words, tags) = (lists(&["tea is tea", "tea is"]), lists(&["N V N", "V N"]));
+        let train = Tagged { words: &words, tags: &tags };
+        let found = MostFrequentTag {}.tags(&train, &lists(&["is tea", "ice"]));
+        assert_eq!(found, lists(&["N N", "N"]));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! Source: Devlin et al., "BERT" (2018), section 3.1; whole words as in the models released in 2019.
 
 use crate::base::random::{Purpose, Stream};
-use crate::data::IGNORED;
-use crate::model::Dropping;
+use crate::data::{IGNORED, Tokenizer};
+use crate::model::{Dropping, ModelError, Result};
 
 /// How tokens are masked.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,26 @@ const REPLACED: f64 = 0.1;
 const EVALUATION: Dropping = Dropping { seed: 0, update: (1 << 48) - 1 };
 
 impl Masking {
+    /// The share of BERT, by token.
+    pub const USUAL: (f64, bool) = (0.15, false);
+
+    /// Masks the tokens of a tokenizer. Fails if it has no token for what is masked.
+    pub fn of(tokenizer: &Tokenizer, share: f64, whole_words: bool) -> Result<Masking> {
+        let mask = tokenizer.special_ids().mask.ok_or_else(|| {
+            ModelError::new("the tokenizer has no token that stands for a masked one").help(
+                "`train-tokenizer` makes tokenizers with `[MASK]`; `mask_token` in \
+                 `tokenizer_config.json` names one of another text",
+            )
+        })?;
+        let kinds = tokenizer.are_special().into_iter().zip(tokenizer.are_continuations());
+        let kind = |(special, continues)| match (special, continues) {
+            (true, _) => Token::Special,
+            (false, true) => Token::Continuation,
+            (false, false) => Token::Start,
+        };
+        Ok(Masking { share, mask, tokens: kinds.map(kind).collect(), whole_words })
+    }
+
     /// The row of number `row` in one update; without one as in every evaluation.
     pub fn row(&self, ids: &[u32], row: usize, update: Option<Dropping>) -> Masked {
         let Dropping { seed, update } = update.unwrap_or(EVALUATION);
@@ -58,15 +78,17 @@ impl Masking {
             (share(chosen), share(fate), (u64::from(high) << 32) | u64::from(low))
         };
         let mut made = Masked { ids: ids.to_vec(), ..Masked::default() };
-        let mut chosen = false;
+        let (mut chosen, mut in_word) = (false, false);
         for (place, (id, seen)) in ids.iter().zip(&mut made.ids).enumerate() {
             let token = self.tokens.get(*id as usize).copied().unwrap_or(Token::Start);
             let (own, fate, any) = draw(place);
             chosen = match token {
                 Token::Special => false,
-                Token::Continuation if self.whole_words && place > 0 => chosen,
+                Token::Continuation if self.whole_words && in_word => chosen,
                 Token::Start | Token::Continuation => own < self.share,
             };
+            // The first piece behind a special token begins a word, whatever it looks like.
+            in_word = token != Token::Special;
             if !chosen {
                 continue;
             }
@@ -143,5 +165,23 @@ mod tests {
             assert_eq!(chosen(at + 6), chosen(at + 7));
         }
         assert!(made.places.len() > 100);
+        let first = [2, 120, 121, 3].repeat(500);
+        let made = masking.row(&first, 0, None);
+        assert!(made.places.len() > 100 && made.places.len() < 250);
+    }
+
+    #[test]
+    fn a_tokenizer_says_what_its_tokens_are() {
+        let of = |words: &[&str]| {
+            let text = words.join("\n").into_bytes();
+            Tokenizer::from_files([("vocab.txt".to_string(), text)].into()).expect("a tokenizer")
+        };
+        let bert = of(&["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b"]);
+        let masking = Masking::of(&bert, 0.15, true).expect("a masking");
+        assert_eq!(masking.mask, 4);
+        assert_eq!(masking.tokens[..5], [Token::Special; 5]);
+        assert_eq!(masking.tokens[5..], [Token::Start, Token::Continuation]);
+        let error = Masking::of(&of(&["[UNK]", "[CLS]", "[SEP]", "a"]), 0.15, false).unwrap_err();
+        assert!(error.help.is_some());
     }
 }

@@ -33,6 +33,8 @@ pub struct Settings {
     /// The largest L2 norm that all gradients together may have.
     pub max_grad_norm: Option<f64>,
     pub loss: LossOptions,
+    /// α of the noise on embeddings.
+    pub neftune: Option<f64>,
     /// The factor on the rate from each layer to the one below; 1 for none.
     pub layer_decay: f64,
     pub validate_every: Budget,
@@ -98,7 +100,8 @@ impl Control for Unattended {}
 pub struct Trained {
     /// The update whose parameters `keep` chose.
     pub kept_update: u64,
-    /// The parameters that `keep` chose, if they are not the last; those of `Parameters` order.
+    /// The parameters that `keep` chose, if they are not the last, in the order of the store; nothing
+    /// for those that do not train.
     pub kept: Option<Vec<Vec<f32>>>,
     pub log: Vec<LogRow>,
     pub validations: Vec<Validation>,
@@ -274,7 +277,8 @@ impl Step<'_> {
         let (mut loss, mut tokens, mut place) = (0.0, 0, 0u32);
         if denominator > 0.0 {
             for (rows, targets) in group.iter().zip(&targets) {
-                let pass = Pass::training(self.settings.compute, Some(dropping));
+                let pass = Pass::training(self.settings.compute, Some(dropping))
+                    .with_neftune(self.settings.neftune);
                 let input = self.examples.input(rows, place, Some(dropping))?;
                 place += rows.len() as u32;
                 tokens += input.tokens();
@@ -359,7 +363,7 @@ fn validate(
     if let (Keep::Best(measure), Some(score)) = (&settings.keep, score)
         && state.best.as_ref().is_none_or(|best| measure.better(score, best.score, 0.0))
     {
-        state.best = Some(Best { update, score, values: values::copy(parameters)? });
+        state.best = Some(Best { update, score, values: values::trained(parameters)? });
     }
     state.validations.push(Validation {
         update,

@@ -6,17 +6,17 @@ use crate::data::labels::{Labels, Targets};
 use crate::data::table::{Table, Tables};
 use std::io::Write;
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn write(folder: &tempfile::TempDir, name: &str, text: &str) -> SourceFile {
+pub(super) fn write(folder: &tempfile::TempDir, name: &str, text: &str) -> SourceFile {
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
-    SourceFile { path, name: name.to_string() }
+    SourceFile { path, name: name.to_string(), column: None }
 }
 
-fn columns(pairs: &[(&str, &str)]) -> Vec<(String, ColumnRef)> {
+pub(super) fn columns(pairs: &[(&str, &str)]) -> Vec<(String, ColumnRef)> {
     pairs
         .iter()
         .map(|(role, column)| {
@@ -29,7 +29,7 @@ fn columns(pairs: &[(&str, &str)]) -> Vec<(String, ColumnRef)> {
         .collect()
 }
 
-fn names(table: &Table) -> Vec<String> {
+pub(super) fn names(table: &Table) -> Vec<String> {
     table.columns().into_iter().map(|(name, _)| name).collect()
 }
 
@@ -288,7 +288,7 @@ fn a_table_does_not_depend_on_how_it_was_put_together() {
 }
 
 /// Where the real data sets lie, if they are there.
-fn shared() -> Option<PathBuf> {
+pub(super) fn shared() -> Option<PathBuf> {
     let folder = std::env::var("FTRUN_SHARED")
         .map(PathBuf::from)
         .unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
@@ -385,4 +385,23 @@ fn the_real_data_sets_have_the_rows_they_are_said_to_have() {
         .rows(),
         1014
     );
+}
+
+#[test]
+fn files_beside_each_other_are_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = |name: &str, text: &str, column: &str| SourceFile {
+        column: Some(column.to_string()),
+        ..write(&folder, name, text)
+    };
+    let text = beside("text.txt", "a, b\n\"c\nd\n", "text");
+    let label = beside("label.txt", "1\n0\n1\n", "label");
+    let table = read_table(&[text.clone(), label.clone()], &ReadOptions::default()).unwrap();
+    assert_eq!(table.texts("text").unwrap(), ["a, b", "\"c", "d"]);
+    assert_eq!(table.targets().unwrap(), Targets::Class(vec![1, 0, 1]));
+    let limit = ReadOptions { limit: Some(2), ..ReadOptions::default() };
+    assert_eq!(read_table(&[text.clone(), label], &limit).unwrap().rows(), 2);
+    let short = beside("short.txt", "1\n", "label");
+    let error = read_table(&[text, short], &ReadOptions::default()).unwrap_err();
+    assert!(error.message.contains("1 lines") && error.message.contains("has 3"), "{error}");
 }

@@ -362,6 +362,21 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_becomes_several_rows_and_nothing_is_lost() {
+        let texts = [("text", text(&["a b c d a", "b"]))];
+        let made = Tokens::of(&table(&texts), &tokenizer(), how(4, Overflow::Stride(0))).unwrap();
+        let rows: Vec<&[u32]> = (0..made.rows()).map(|row| made.input_ids(row)).collect();
+        assert_eq!(rows, [&[2, 4, 5, 3][..], &[2, 6, 7, 3], &[2, 4, 3], &[2, 5, 3]]);
+        assert_eq!(made.ids, ["0", "0", "0", "1"]);
+        assert_eq!((made.report.truncated, made.report.rows), (0, 2));
+        let error = Tokens::of(&table(&texts), &tokenizer(), how(4, Overflow::Stride(2)));
+        assert!(error.unwrap_err().message.contains("overlap by 2"));
+        let labelled = table(&[("text", text(&["a b c d"])), ("label", text(&["x"]))]);
+        let error = Tokens::of(&labelled, &tokenizer(), how(4, Overflow::Stride(0))).unwrap_err();
+        assert!(error.message.contains("with labels"), "{error}");
+    }
+
+    #[test]
     fn of_a_pair_the_longer_text_is_cut_first() {
         let table =
             table(&[("text", text(&["a a a a", "a"])), ("text_pair", text(&["b", "b b b b"]))]);

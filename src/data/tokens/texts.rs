@@ -2,8 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::words::{overlap, windows};
 use super::{Collected, Overflow, Parts, TokenReport, Tokenization, Tokens};
 use crate::data::error::{DataError, Fault, Result};
+use crate::data::labels::Targets;
+use crate::data::tokenizer::Encoded;
 use crate::data::{Table, Tokenizer};
 
 impl Tokens {
@@ -17,10 +20,22 @@ impl Tokens {
         let pair = table.has("text_pair");
         let pairs = if pair { Some(table.texts("text_pair")?) } else { None };
         let cutter = tokenizer.cutting(how.max_length)?;
+        let targets = table.targets()?;
+        let room = how.max_length - tokenizer.special_tokens(pair);
+        let strided = matches!(how.overflow, Overflow::Stride(_));
+        if strided && (pair || targets != Targets::None) {
+            let what = if pair { "pairs of texts" } else { "texts with labels" };
+            return Err(DataError::new(
+                Fault::Tokenizer,
+                format!("{what} cannot become several rows that overlap"),
+            )
+            .help("`overflow = truncate` cuts them"));
+        }
+        let shared = overlap(how.overflow, room)?;
 
         struct Row {
-            ids: Vec<u32>,
-            type_ids: Vec<u32>,
+            /// What becomes of it; one but for a stride.
+            parts: Vec<Encoded>,
             whole: usize,
         }
         // Rows are encoded in parallel and collected in their order.
@@ -31,13 +46,26 @@ impl Tokens {
                 let second = pairs.as_ref().and_then(|pairs| pairs.get(row)).map(String::as_str);
                 let full = tokenizer.encode(text, second).map_err(|error| table.at(row, error))?;
                 let whole = full.ids.len();
-                let kept = match how.overflow {
-                    Overflow::Truncate | Overflow::Stride(_) if whole > how.max_length => {
-                        cutter.encode(text, second).map_err(|error| table.at(row, error))?
+                let parts = match how.overflow {
+                    _ if whole <= how.max_length => vec![full],
+                    Overflow::Truncate => {
+                        vec![cutter.encode(text, second).map_err(|error| table.at(row, error))?]
                     }
-                    _ => full,
+                    Overflow::Stride(_) => {
+                        let ids = tokenizer.encode_bare(text)?;
+                        let part = |window: std::ops::Range<usize>| -> Result<Encoded> {
+                            let framed =
+                                tokenizer.frame(ids.get(window).unwrap_or_default(), None)?;
+                            Ok(Encoded { ids: framed.ids, type_ids: framed.type_ids })
+                        };
+                        windows(ids.len(), room, shared)
+                            .into_iter()
+                            .map(part)
+                            .collect::<Result<_>>()?
+                    }
+                    Overflow::Drop | Overflow::Error => vec![full],
                 };
-                Ok(Row { ids: kept.ids, type_ids: kept.type_ids, whole })
+                Ok(Row { parts, whole })
             })
             .collect::<Result<_>>()?;
 
@@ -48,16 +76,19 @@ impl Tokens {
             report.longest = report.longest.max(row.whole);
             if row.whole > how.max_length {
                 match how.overflow {
-                    Overflow::Truncate | Overflow::Stride(_) => report.truncated += 1,
+                    Overflow::Truncate => report.truncated += 1,
                     Overflow::Drop => {
                         report.dropped += 1;
                         continue;
                     }
                     Overflow::Error => return Err(too_long(table, number, row.whole, how)),
+                    Overflow::Stride(_) => {}
                 }
             }
-            kept.push(number);
-            collected.push(&row.ids, &row.type_ids);
+            for part in &row.parts {
+                kept.push(number);
+                collected.push(&part.ids, &part.type_ids);
+            }
         }
         report.tokens = collected.input_ids.len();
         let all_ids = table.ids();
@@ -67,7 +98,7 @@ impl Tokens {
             input_ids: collected.input_ids.into(),
             token_type_ids: collected.token_type_ids.into(),
             sequences: None,
-            targets: table.targets()?.take(&kept),
+            targets: targets.take(&kept),
             labels: table.labels().clone(),
             ids,
             tokenization: how,

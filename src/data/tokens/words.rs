@@ -27,17 +27,7 @@ impl Tokens {
         let tags = if truth.is_some() { lists(table, "tags")? } else { Vec::new() };
         let special = tokenizer.special_tokens(false);
         let room = how.max_length - special;
-        let overlap = match how.overflow {
-            Overflow::Stride(overlap) if overlap >= room => {
-                return Err(DataError::new(
-                    Fault::Tokenizer,
-                    format!("rows of {room} tokens cannot overlap by {overlap}"),
-                )
-                .help(format!("at most `stride({})`", room - 1)));
-            }
-            Overflow::Stride(overlap) => overlap,
-            _ => 0,
-        };
+        let overlap = overlap(how.overflow, room)?;
         let encoded: Vec<WordPieces> = sentences
             .par_iter()
             .enumerate()
@@ -117,6 +107,19 @@ impl Tokens {
             report,
             parts: Parts::Words(parts),
         })
+    }
+}
+
+/// How many of `room` tokens a row repeats of the one before; fails where nothing new would fit.
+pub(super) fn overlap(overflow: Overflow, room: usize) -> Result<usize> {
+    match overflow {
+        Overflow::Stride(overlap) if overlap >= room => Err(DataError::new(
+            Fault::Tokenizer,
+            format!("rows of {room} tokens cannot overlap by {overlap}"),
+        )
+        .help(format!("at most `stride({})`", room - 1))),
+        Overflow::Stride(overlap) => Ok(overlap),
+        _ => Ok(0),
     }
 }
 

@@ -82,13 +82,14 @@ impl Row {
 /// one half-word of each: unit u takes half (u / 8) % 2 of word (u / 16) % 4 of block
 /// u / 64 · 8 + u % 8.
 const LANES: usize = 8;
-const UNITS: usize = LANES * 8;
+pub(super) const UNITS: usize = LANES * 8;
 
 impl Dropper {
-    /// Sets `factors[unit]` to 0 or to the scale, for all units of one row.
+    /// Sets `factors[i]` to 0 or to the scale, for the units of one row from `first` on, a multiple of
+    /// [`UNITS`].
     #[inline(always)]
-    pub fn factors<T: Real>(&self, row: Row, factors: &mut [T]) {
-        for (group, factors) in factors.chunks_mut(UNITS).enumerate() {
+    pub fn factors<T: Real>(&self, row: Row, first: usize, factors: &mut [T]) {
+        for (group, factors) in (first / UNITS..).zip(factors.chunks_mut(UNITS)) {
             factors.copy_from_slice(&self.group(row, group)[..factors.len()]);
         }
     }
@@ -117,10 +118,10 @@ impl Dropper {
         drawn
     }
 
-    /// Multiplies all units of one row with their factors.
+    /// Multiplies units of one row, from `first` on, with their factors.
     #[inline(always)]
-    pub fn scale<T: Real>(&self, row: Row, units: &mut [T]) {
-        for (group, units) in units.chunks_mut(UNITS).enumerate() {
+    pub fn scale<T: Real>(&self, row: Row, first: usize, units: &mut [T]) {
+        for (group, units) in (first / UNITS..).zip(units.chunks_mut(UNITS)) {
             let factors = self.group::<T>(row, group);
             each_with(units, &factors, |unit, factor| unit * factor);
         }
@@ -167,6 +168,22 @@ pub fn reference(x: &Tensor, at: &DropoutAt) -> Result<Tensor> {
     x * Tensor::from_vec(factors, (rows, units), x.device())?.to_dtype(x.dtype())?
 }
 
+/// Drops units of `values`, rows of this many units, and scales up what is kept.
+pub(super) fn scale_rows<T: Real>(values: &mut [T], units: usize, at: &DropoutAt) -> Result<()> {
+    let dropper = at.dropper(values.len() / units.max(1))?;
+    for_rows(values, units, rows_per_piece(units), |first, values| {
+        simd(
+            #[inline(always)]
+            || {
+                for (row, values) in values.chunks_exact_mut(units.max(1)).enumerate() {
+                    dropper.scale(Row::Hidden(at.rows[first + row]), 0, values);
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
 struct Dropout {
     dropper: Dropper,
     rows: Arc<[TokenPlace]>,
@@ -181,7 +198,7 @@ impl Dropout {
                     || {
                         for (row, out) in out.chunks_exact_mut(units.max(1)).enumerate() {
                             let row = first + row;
-                            self.dropper.factors(Row::Hidden(self.rows[row]), out);
+                            self.dropper.factors(Row::Hidden(self.rows[row]), 0, out);
                             each_with(out, &x[row * units..][..units], |out, x| out * x);
                         }
                     },

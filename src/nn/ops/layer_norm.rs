@@ -9,10 +9,9 @@ use super::tensor::{Slice, by_dtype};
 use crate::nn::parallel::{ROWS_PER_SUM, for_rows, rows_per_piece, written};
 use crate::nn::tape::{Gradient, Tape};
 use crate::nn::vector::{self, each, each_with, each_with2, simd};
-use crate::nn::{Real, Weight};
+use crate::nn::{Norm, Real};
 
-/// LN(x + residual) over the last axis. `x`, `residual` `[rows, hidden]`, `weight`, `bias`
-/// `[hidden]`.
+/// LN(x + residual) over the last axis. `x`, `residual` `[rows, hidden]`.
 ///
 /// Statistics are computed in two passes; the gradients of weight and bias sum chunks of 256 rows,
 /// in order.
@@ -20,11 +19,9 @@ pub fn layer_norm(
     tape: &Tape,
     x: &Tensor,
     residual: Option<&Tensor>,
-    weight: &Weight,
-    bias: &Weight,
-    eps: f64,
+    norm: &Norm,
 ) -> Result<Tensor> {
-    fused(tape, x, residual, None, weight, bias, eps)
+    fused(tape, x, residual, None, norm)
 }
 
 /// LN(dropout(x) + residual): how a block of a post-norm transformer ends.
@@ -33,26 +30,22 @@ pub fn dropout_add_layer_norm(
     x: &Tensor,
     residual: &Tensor,
     dropout: Option<&DropoutAt>,
-    weight: &Weight,
-    bias: &Weight,
-    eps: f64,
+    norm: &Norm,
 ) -> Result<Tensor> {
-    fused(tape, x, Some(residual), dropout, weight, bias, eps)
+    fused(tape, x, Some(residual), dropout, norm)
 }
 
 /// [`layer_norm`] of candle's primitives.
-pub fn reference(
-    x: &Tensor,
-    residual: Option<&Tensor>,
-    weight: &Tensor,
-    bias: &Tensor,
-    eps: f64,
-) -> Result<Tensor> {
+pub fn reference(x: &Tensor, residual: Option<&Tensor>, norm: &Norm) -> Result<Tensor> {
     let x = residual.map_or(Ok(x.clone()), |residual| x + residual)?;
     let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
-    let normal = centered.broadcast_div(&(variance + eps)?.sqrt()?)?;
-    normal.broadcast_mul(weight)?.broadcast_add(bias)
+    let normal = centered.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
+    let scaled = normal.broadcast_mul(&norm.weight)?;
+    match &norm.bias {
+        Some(bias) => scaled.broadcast_add(bias),
+        None => Ok(scaled),
+    }
 }
 
 /// [`dropout_add_layer_norm`] of candle's primitives.
@@ -60,12 +53,10 @@ pub fn dropout_add_reference(
     x: &Tensor,
     residual: &Tensor,
     dropout: Option<&DropoutAt>,
-    weight: &Tensor,
-    bias: &Tensor,
-    eps: f64,
+    norm: &Norm,
 ) -> Result<Tensor> {
     let x = dropout.map_or(Ok(x.clone()), |at| dropout::reference(x, at))?;
-    reference(&x, Some(residual), weight, bias, eps)
+    reference(&x, Some(residual), norm)
 }
 
 fn fused(
@@ -73,17 +64,13 @@ fn fused(
     x: &Tensor,
     residual: Option<&Tensor>,
     dropout: Option<&DropoutAt>,
-    weight: &Weight,
-    bias: &Weight,
-    eps: f64,
+    norm: &Norm,
 ) -> Result<Tensor> {
     let (rows, hidden) = x.dims2()?;
-    if weight.dims() != [hidden] || bias.dims() != [hidden] || hidden == 0 {
-        bail!(
-            "layer norm: a weight of shape {:?} and a bias of {:?} for {hidden} columns",
-            weight.dims(),
-            bias.dims()
-        )
+    for part in norm.weights() {
+        if part.dims() != [hidden] || hidden == 0 {
+            bail!("layer norm: a weight of shape {:?} for {hidden} columns", part.dims())
+        }
     }
     if let Some(residual) = residual
         && residual.dims() != x.dims()
@@ -94,20 +81,14 @@ fn fused(
         Some(at) => Some((at.dropper(rows)?, at.clone())),
         None => None,
     };
-    let op = LayerNorm {
-        has_residual: residual.is_some(),
-        dropout,
-        weight: weight.clone(),
-        bias: bias.clone(),
-        eps,
-    };
+    let op = LayerNorm { has_residual: residual.is_some(), dropout, norm: norm.clone() };
     // Without a residual, x stands in for it and is not read.
     let residual = residual.unwrap_or(x);
     let y = by_dtype!(x, T => {
         let (x_values, residual) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
         Tensor::from_vec(op.forward::<T>(x_values.get(), residual.get())?, x.shape(), x.device())?
     });
-    if tape.needs(&[x, residual], [weight, bias]) {
+    if tape.needs(&[x, residual], norm.weights()) {
         let (x, residual) = (x.clone(), residual.clone());
         let (x_tracked, residual_tracked) = (tape.tracks(&x), tape.tracks(&residual));
         tape.record(&y, move |dy, gradients| {
@@ -131,9 +112,7 @@ fn fused(
 struct LayerNorm {
     has_residual: bool,
     dropout: Option<(Dropper, DropoutAt)>,
-    weight: Weight,
-    bias: Weight,
-    eps: f64,
+    norm: Norm,
 }
 
 impl LayerNorm {
@@ -142,7 +121,7 @@ impl LayerNorm {
     fn add<T: Real>(&self, row: usize, x: &[T], residual: &[T], factors: &mut [T], sum: &mut [T]) {
         match &self.dropout {
             Some((dropper, at)) => {
-                dropper.factors(Row::Hidden(at.rows[row]), factors);
+                dropper.factors(Row::Hidden(at.rows[row]), 0, factors);
                 each_with2(sum, x, factors, |_, x, factor| x * factor);
                 each_with(sum, residual, |sum, residual| sum + residual);
             }
@@ -154,9 +133,10 @@ impl LayerNorm {
     }
 
     fn forward<T: Real>(&self, x: &[T], residual: &[T]) -> Result<Vec<T>> {
-        let hidden = self.weight.elem_count();
-        let (weight, bias) = (Slice::<T>::new(&self.weight)?, Slice::<T>::new(&self.bias)?);
-        let (weight, bias) = (weight.get(), bias.get());
+        let hidden = self.norm.weight.elem_count();
+        let weight = Slice::<T>::new(&self.norm.weight)?;
+        let bias = self.norm.bias.as_ref().map(|bias| Slice::<T>::new(bias)).transpose()?;
+        let (weight, bias) = (weight.get(), bias.as_ref().map(Slice::get));
         Ok(written(x.len(), |out| {
             for_rows(out, hidden, rows_per_piece(hidden), |first, out| {
                 let mut factors = vec![T::ZERO; hidden];
@@ -167,10 +147,15 @@ impl LayerNorm {
                             let row = first + row;
                             let range = row * hidden..(row + 1) * hidden;
                             self.add(row, &x[range.clone()], &residual[range], &mut factors, out);
-                            let (mean, scale) = statistics(out, self.eps);
-                            each_with2(out, weight, bias, |x, weight, bias| {
-                                (x - mean) * scale * weight + bias
-                            });
+                            let (mean, scale) = statistics(out, self.norm.eps);
+                            match bias {
+                                Some(bias) => each_with2(out, weight, bias, |x, weight, bias| {
+                                    (x - mean) * scale * weight + bias
+                                }),
+                                None => {
+                                    each_with(out, weight, |x, weight| (x - mean) * scale * weight)
+                                }
+                            }
                         }
                     },
                 );
@@ -188,10 +173,11 @@ impl LayerNorm {
         let (rows, hidden) = x.dims2()?;
         let (x_slice, residual_slice) = (Slice::<T>::new(x)?, Slice::<T>::new(residual)?);
         let (x_values, residual_values) = (x_slice.get(), residual_slice.get());
-        let weight = Slice::<T>::new(&self.weight)?;
+        let weight = Slice::<T>::new(&self.norm.weight)?;
         let weight = weight.get();
 
         // Sums of a chunk: the gradient of the weight, then that of the bias.
+        let trains = self.norm.weights().any(|weight| weight.is_trainable());
         let mut sums = vec![T::ZERO; rows.div_ceil(ROWS_PER_SUM) * 2 * hidden];
         let dropped_size = if self.dropout.is_some() { rows * hidden } else { 0 };
         let mut dsum = Vec::new();
@@ -217,8 +203,12 @@ impl LayerNorm {
                                 let (x, dy) = (&x_values[range.clone()], &dy[range.clone()]);
                                 let residual = &residual_values[range];
                                 self.add(row, x, residual, &mut factors, &mut normal);
-                                let scale = normalise(&mut normal, self.eps);
-                                backward_row(&normal, scale, dy, weight, dsum, dweight, dbias);
+                                let scale = normalise(&mut normal, self.norm.eps);
+                                if trains {
+                                    each_with2(dweight, dy, &normal, |sum, dy, x| sum + dy * x);
+                                    each_with(dbias, dy, |sum, dy| sum + dy);
+                                }
+                                backward_row(&normal, scale, dy, weight, dsum);
                                 if self.dropout.is_some() {
                                     let dx = &mut dx[place * hidden..][..hidden];
                                     each_with2(dx, dsum, &factors, |_, dsum, factor| dsum * factor);
@@ -230,8 +220,12 @@ impl LayerNorm {
             });
         });
 
-        for (place, target) in [&self.weight, &self.bias].into_iter().enumerate() {
-            if target.is_trainable() {
+        for (place, target) in
+            [Some(&self.norm.weight), self.norm.bias.as_ref()].into_iter().enumerate()
+        {
+            if let Some(target) = target
+                && target.is_trainable()
+            {
                 target.contribute::<T>(|out, is_first| {
                     if is_first {
                         out.fill(T::ZERO);
@@ -267,19 +261,9 @@ fn normalise<T: Real>(row: &mut [T], eps: f64) -> T {
 
 /// With g = dy·weight: dx = (g − mean(g) − normal·mean(g·normal)) / deviation.
 #[inline(always)]
-fn backward_row<T: Real>(
-    normal: &[T],
-    scale: T,
-    dy: &[T],
-    weight: &[T],
-    dx: &mut [T],
-    dweight: &mut [T],
-    dbias: &mut [T],
-) {
+fn backward_row<T: Real>(normal: &[T], scale: T, dy: &[T], weight: &[T], dx: &mut [T]) {
     let count = T::of(normal.len() as f64);
     each_with2(dx, dy, weight, |_, dy, weight| dy * weight);
-    each_with2(dweight, dy, normal, |sum, dy, normal| sum + dy * normal);
-    each_with(dbias, dy, |sum, dy| sum + dy);
     let mean = vector::sum(dx, |g| g) / count;
     let along = vector::dot(dx, normal) / count;
     each_with(dx, normal, |g, normal| (g - mean - normal * along) * scale);
@@ -288,10 +272,15 @@ fn backward_row<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Weight;
     use crate::nn::ops::check::{Check, silent, tensor};
     use crate::nn::ops::dropout::tests::{at, places};
 
     const EPS: f64 = 1e-12;
+
+    fn norm(w: &[Weight]) -> Norm {
+        Norm::new(&w[0], w.get(1), EPS)
+    }
 
     #[test]
     fn layer_norm_agrees_with_its_reference() {
@@ -301,8 +290,15 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| layer_norm(t, &x[0], None, &w[0], &w[1], EPS),
-                    |x, w| reference(&x[0], None, &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], None, &norm(w)),
+                    |x, w| reference(&x[0], None, &norm(w)),
+                );
+            Check::new(&format!("layer_norm without bias {rows}x{hidden}"))
+                .input(&[rows, hidden])
+                .weight(&[hidden])
+                .run(
+                    |t, x, w| layer_norm(t, &x[0], None, &norm(w)),
+                    |x, w| reference(&x[0], None, &norm(w)),
                 );
             Check::new(&format!("layer_norm with residual {rows}x{hidden}"))
                 .input(&[rows, hidden])
@@ -310,8 +306,8 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| layer_norm(t, &x[0], Some(&x[1]), &w[0], &w[1], EPS),
-                    |x, w| reference(&x[0], Some(&x[1]), &w[0], &w[1], EPS),
+                    |t, x, w| layer_norm(t, &x[0], Some(&x[1]), &norm(w)),
+                    |x, w| reference(&x[0], Some(&x[1]), &norm(w)),
                 );
         }
     }
@@ -326,20 +322,17 @@ mod tests {
                 .weight(&[hidden])
                 .weight(&[hidden])
                 .run(
-                    |t, x, w| dropout_add_layer_norm(t, &x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
-                    |x, w| dropout_add_reference(&x[0], &x[1], Some(&at), &w[0], &w[1], EPS),
+                    |t, x, w| dropout_add_layer_norm(t, &x[0], &x[1], Some(&at), &norm(w)),
+                    |x, w| dropout_add_reference(&x[0], &x[1], Some(&at), &norm(w)),
                 );
         }
     }
 
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        let weight = |n| Weight::new(&tensor(&[n], 0), true).unwrap();
+        let norm = |n| Norm::new(&Weight::new(&tensor(&[n], 0), true).unwrap(), None, EPS);
         let x = tensor(&[2, 3], 0);
-        assert!(layer_norm(&silent(), &x, None, &weight(4), &weight(3), EPS).is_err());
-        assert!(
-            layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &weight(3), &weight(3), EPS)
-                .is_err()
-        );
+        assert!(layer_norm(&silent(), &x, None, &norm(4)).is_err());
+        assert!(layer_norm(&silent(), &x, Some(&tensor(&[1, 3], 0)), &norm(3)).is_err());
     }
 }

@@ -6,16 +6,24 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod adapter;
+pub mod add;
 pub mod attention;
+pub mod convolution;
 pub mod dropout;
 pub mod embedding;
 pub mod feed_forward;
+pub mod gated;
 pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod mean_rows;
+pub mod noise;
+pub mod rotary;
+pub mod split;
 pub mod take_rows;
 pub(crate) mod tensor;
+pub mod zero_rows;
 
 pub use adamw::{sum_of_squares, sum_of_squares_in_rows};
 

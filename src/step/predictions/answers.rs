@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Made, losses, some, unlabelled};
+use super::{Made, loss_column, some, unlabelled};
 use crate::base::Code;
 use crate::data::{ColumnData, Contexts, IGNORED, Table, Targets};
 use crate::schema::Or;
@@ -118,7 +118,7 @@ pub(super) fn table(made: &Made, parts: &Contexts) -> Result<Table, StepError> {
     columns.push(("candidates".to_string(), ColumnData::Texts(candidates)));
     columns.push(("scores".to_string(), scores));
     columns.push(("probabilities".to_string(), probabilities));
-    columns.extend(losses(made, &parts.questions, rows.len()));
+    columns.extend(loss_column(made, &parts.questions, rows.len()));
     Ok(Table::from_columns(columns)?)
 }
 

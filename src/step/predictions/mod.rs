@@ -1,8 +1,9 @@
 //! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
 //! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`. What is not
-//! about rows has its own columns, in a file of its own: `tags`, `answers`.
+//! about rows has its own columns, in a file of its own: `tags`, `answers`, `losses`.
 
 pub mod answers;
+mod losses;
 mod tags;
 
 use super::run::StepError;
@@ -39,6 +40,7 @@ impl Predictions {
         let mut table = match (task.outputs(), made.parts) {
             (Outputs::Tags, Parts::Words(words)) => tags::table(made, words)?,
             (Outputs::Answers, Parts::Contexts(contexts)) => answers::table(made, contexts)?,
+            (Outputs::Tokens, _) => losses::table(made)?,
             _ => rows(task, made)?,
         };
         table.set_labels(match task.outputs() {
@@ -56,6 +58,7 @@ impl Predictions {
         match task.outputs() {
             Outputs::Tags => tags::scored(&self.table),
             Outputs::Answers => answers::scored(&self.table),
+            Outputs::Tokens => losses::scored(&self.table),
             outputs => scored_rows(outputs, &self.table),
         }
     }
@@ -75,13 +78,13 @@ fn rows(task: &dyn Task, made: &Made) -> Result<Table, StepError> {
         columns.push(("probabilities".to_string(), by_row(&probabilities)));
     }
     let every: Vec<usize> = (0..made.losses.len()).collect();
-    columns.extend(losses(made, &every, every.len()));
+    columns.extend(loss_column(made, &every, every.len()));
     Ok(Table::from_columns(columns)?)
 }
 
 /// The column of losses, for rows that belong to `groups`: of each group the mean over its supervised
 /// elements, none where nothing is supervised. No column where there are no losses.
-fn losses(made: &Made, group_of: &[usize], groups: usize) -> Option<(String, ColumnData)> {
+fn loss_column(made: &Made, group_of: &[usize], groups: usize) -> Option<(String, ColumnData)> {
     if made.losses.is_empty() {
         return None;
     }
@@ -151,6 +154,20 @@ const NO_CHOICE: f64 = -1e30;
 
 /// Several labels: those with at least this probability are predicted.
 const THRESHOLD: f64 = 0.5;
+
+/// The head that made predictions, told by their labels and columns.
+pub fn head_of(table: &Table) -> &'static str {
+    let outputs = match table.labels() {
+        _ if losses::made(table) => Outputs::Tokens,
+        Labels::Values | Labels::Unknown => Outputs::Values,
+        Labels::Classes { .. } => Outputs::Classes,
+        Labels::Multi { .. } => Outputs::Labels,
+        Labels::Tags { .. } => Outputs::Tags,
+        Labels::Answers => Outputs::Answers,
+    };
+    let found = task::tasks().iter().find(|task| task.outputs() == outputs);
+    found.map_or("", |task| task.name())
+}
 
 /// The kind of predictions that a head makes, for the metrics that fit it.
 pub fn kind_of(head: &str) -> Option<Kind> {

@@ -2,7 +2,7 @@
 //! `words`, `label` (where the tags are known), `predicted`, `probabilities` (of the tags that were
 //! predicted), `loss`. A word that was cut away has an empty prediction.
 
-use super::{Made, losses, name, some, unlabelled};
+use super::{Made, loss_column, name, some, unlabelled};
 use crate::base::Code;
 use crate::data::{ColumnData, Table, Targets, Words};
 use crate::step::run::StepError;
@@ -43,7 +43,7 @@ pub(super) fn table(made: &Made, parts: &Words) -> Result<Table, StepError> {
     }
     columns.push(("predicted".to_string(), texts(tags)));
     columns.push(("probabilities".to_string(), ColumnData::Floats32(some(sure))));
-    columns.extend(losses(made, &parts.sentences, parts.words.len()));
+    columns.extend(loss_column(made, &parts.sentences, parts.words.len()));
     Ok(Table::from_columns(columns)?)
 }
 

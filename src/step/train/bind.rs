@@ -1,15 +1,16 @@
 //! From arguments to the settings of a run.
 
-use super::{KeepRule, Length, LossWord, Method, StopRule, Train, WeightRule};
+use super::{KeepRule, Length, LossRule, LossWord, StopRule, Train, WeightRule};
 use crate::base::Code;
-use crate::data::{BatchSize, Targets};
-use crate::model::Compute;
-use crate::nn::Parameters;
+use crate::data::{BatchSize, Targets, Tokens};
+use crate::model::{Compute, Model};
 use crate::schema::{Or, Pick, Unit};
+use crate::step::eval::masking;
 use crate::step::run::StepError;
-use crate::task::{LossOptions, Network};
+use crate::task::{LossOptions, Network, Outputs};
+use crate::train::masking::Masking;
 use crate::train::metrics::PickMetric;
-use crate::train::{Budget, Keep, Measure, Settings, StopEarly};
+use crate::train::{Budget, Keep, Measure, Settings, StopEarly, TokenExamples};
 
 fn length(of: &Length) -> Budget {
     match of.unit {
@@ -19,35 +20,35 @@ fn length(of: &Length) -> Budget {
 }
 
 impl Train {
-    /// Names of parameters that stay as they are. A pattern that is none is `Err` with its place.
-    pub(super) fn frozen(
+    /// Rows as the head learns from them.
+    pub(super) fn examples<'a>(
         &self,
-        names: &[&str],
-        head: &[&str],
-    ) -> Result<Vec<bool>, (usize, String)> {
-        let mut frozen: Vec<bool> = names
-            .iter()
-            .map(|name| match self.method {
-                Method::Full => false,
-                Method::HeadOnly => !head.contains(name),
-                Method::Bitfit => !head.contains(name) && !name.ends_with("bias"),
-            })
-            .collect();
-        for (at, text) in self.freeze.iter().enumerate() {
-            let pattern = glob::Pattern::new(text)
-                .map_err(|error| (at, format!("`{text}` is no pattern: {}", error.msg)))?;
-            let mut found = false;
-            for (name, frozen) in names.iter().zip(&mut frozen) {
-                if pattern.matches(name) {
-                    *frozen = true;
-                    found = true;
-                }
-            }
-            if !found {
-                return Err((at, format!("`{text}` matches no parameter of the model")));
-            }
+        network: &Network,
+        model: &Model,
+        tokens: &'a Tokens,
+        targets: Targets,
+    ) -> Result<TokenExamples<'a>, StepError> {
+        Ok(match network.task().outputs() {
+            Outputs::Tokens => TokenExamples::masked(tokens, self.masking(model)?),
+            _ => TokenExamples::new(tokens, targets),
+        })
+    }
+
+    /// How tokens are masked.
+    fn masking(&self, model: &Model) -> Result<Masking, StepError> {
+        let whole_words = match &self.loss {
+            Some(LossRule::Masked(rule)) => rule.whole_words,
+            _ => Masking::USUAL.1,
+        };
+        masking(model, self.masked_share(), whole_words)
+    }
+
+    /// The share of the tokens that are to be guessed.
+    pub(super) fn masked_share(&self) -> f64 {
+        match &self.loss {
+            Some(LossRule::Masked(rule)) => rule.share.0,
+            _ => Masking::USUAL.0,
         }
-        Ok(frozen)
     }
 
     /// The weight of each class, in the model's order.
@@ -60,21 +61,7 @@ impl Train {
             |message: String| StepError::new(Code::E0502, message).argument("class_weights");
         Ok(match &self.class_weights {
             None => None,
-            Some(Or::First(WeightRule::Balanced)) => {
-                let Targets::Class(classes) = targets else { return Ok(None) };
-                let mut counts = vec![0usize; labels.len()];
-                for class in classes {
-                    let place =
-                        usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
-                    place.into_iter().for_each(|count| *count += 1);
-                }
-                let rows: usize = counts.iter().sum();
-                let weight = |count: &usize| match count {
-                    0 => 0.0,
-                    count => (rows as f64 / (labels.len() * count) as f64) as f32,
-                };
-                Some(counts.iter().map(weight).collect())
-            }
+            Some(Or::First(WeightRule::Balanced)) => balanced(labels.len(), targets),
             Some(Or::Second(Or::First(list))) => {
                 Some(list.iter().map(|weight| *weight as f32).collect())
             }
@@ -143,6 +130,7 @@ impl Train {
             defer_rows: true,
             max_grad_norm: self.max_grad_norm,
             loss,
+            neftune: self.neftune,
             layer_decay: self.layer_decay,
             validate_every: length(&self.validate_every),
             keep,
@@ -157,27 +145,34 @@ impl Train {
     pub(super) fn seed(&self) -> u64 {
         self.seed.unwrap_or(42) as u64
     }
+}
 
-    pub(super) fn freeze_parameters(
-        &self,
-        network: &Network,
-        parameters: &Parameters,
-    ) -> Result<(), StepError> {
-        let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        let head = network.head().declarations();
-        let head: Vec<&str> = head.iter().map(|declaration| declaration.name.as_str()).collect();
-        let frozen = self.frozen(&names, &head).map_err(|(at, message)| {
-            StepError::new(Code::E0205, message).argument(format!("freeze.{at}"))
-        })?;
-        for (parameter, frozen) in parameters.iter().zip(frozen) {
-            if frozen {
-                parameter.weight.set_trainable(false);
-            }
-        }
-        if parameters.trainable().next().is_none() {
-            let message = "all parameters are frozen, so nothing is trained";
-            return Err(StepError::new(Code::E0209, message).argument("freeze"));
-        }
-        Ok(())
+/// rows / (classes · rows of the class), over the rows that have a class; 0 for a class without rows.
+fn balanced(labels: usize, targets: &Targets) -> Option<Vec<f32>> {
+    let (Targets::Class(classes) | Targets::Each { classes, .. }) = targets else { return None };
+    let mut counts = vec![0usize; labels];
+    for class in classes {
+        let place = usize::try_from(*class).ok().and_then(|class| counts.get_mut(class));
+        place.into_iter().for_each(|count| *count += 1);
+    }
+    let rows: usize = counts.iter().sum();
+    let weight = |count: &usize| match count {
+        0 => 0.0,
+        count => (rows as f64 / (labels * count) as f64) as f32,
+    };
+    Some(counts.iter().map(weight).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: 4 rows with a class, 3 of them of the first; each class weighs 2 as a whole.
+    #[test]
+    fn balanced_classes_weigh_the_same() {
+        let classes = Targets::Class(vec![0, 1, 0, -100, 0]);
+        assert_eq!(balanced(2, &classes), Some(vec![4.0 / 6.0, 2.0]));
+        assert_eq!(balanced(3, &classes), Some(vec![4.0 / 9.0, 4.0 / 3.0, 0.0]));
+        assert_eq!(balanced(2, &Targets::Value(vec![1.0])), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a `train` step before it runs.
 
-use super::{Best, KeepRule, Method, Patience, StopRule, Train};
+use super::{Best, KeepRule, LossRule, Patience, StopRule, Train};
 use crate::base::{Code, suggest};
 use crate::data::Form;
 use crate::schema::{Or, PortRef, Unit};
@@ -229,7 +229,19 @@ impl Train {
         }
     }
 
-    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, labels: &LabelShape) {
+    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
+        let fits = match &self.loss {
+            None => true,
+            Some(LossRule::Masked(_)) => kind == Kind::Losses,
+        };
+        if !fits {
+            let message = format!("`{head}` does not learn by this loss");
+            let help = "`masked` belongs to `head = masked_language_model`";
+            let diag = cx
+                .diag(Code::E0209, "loss", message)
+                .also(cx.origin(&self.model), format!("`head = {head}`"));
+            cx.push(diag.help(help));
+        }
         let of_rows = task(head).is_ok_and(|task| task.outputs() == Outputs::Classes);
         if !of_rows {
             for (argument, given) in [
@@ -287,37 +299,6 @@ impl Train {
                     }
                 }
             }
-        }
-    }
-
-    pub(super) fn check_freeze(&self, cx: &mut CheckCx, model: &ModelShape) {
-        let names: Vec<&str> = model.parameters.iter().map(String::as_str).collect();
-        if names.is_empty() {
-            return;
-        }
-        match self.frozen(&names, &[]) {
-            Err((at, message)) => {
-                let text = self.freeze.get(at).map(String::as_str).unwrap_or_default();
-                let path = format!("freeze.{at}");
-                let mut diag = cx.diag(Code::E0205, &path, message);
-                diag = match suggest::nearest(text, names.iter().copied()) {
-                    Some(near) => diag.fix(cx.places.at(&path), format!("{near:?}")),
-                    None => diag
-                        .help(format!("names are such as `{}`; `*` stands for any part", names[0])),
-                };
-                cx.push(diag);
-            }
-            Ok(frozen)
-                if matches!(self.method, Method::Full) && frozen.iter().all(|frozen| *frozen) =>
-            {
-                let diag = cx.diag(
-                    Code::E0209,
-                    "freeze",
-                    "all parameters are frozen, so nothing is trained",
-                );
-                cx.push(diag.help("`method = head_only` freezes all but the head"));
-            }
-            Ok(_) => {}
         }
     }
 }

@@ -2,10 +2,11 @@
 //! largest batch, and the process around it.
 
 use super::Train;
+use crate::model::Per;
 use crate::nn::Precision;
 use crate::step::run::{Inputs, Quick};
 use crate::step::value::Value;
-use crate::task::{Network, task};
+use crate::task::{Network, assemble, task};
 use crate::train::course::Course;
 use crate::train::trainer::Settings;
 use crate::train::{Budget, Examples, Keep, TokenExamples};
@@ -28,27 +29,42 @@ impl Train {
         let backbone = model.backbone().ok()?;
         let of_data = || task.output_count(&tokens.labels, backbone.as_ref()).ok();
         let outputs = head.outputs.or_else(of_data)?;
+        let adapter = self.method().ok()?.adapter();
         let network = Network::new(&model.config, task, head.kind, outputs).ok()?;
+        let network = match &adapter {
+            Some(request) => assemble::with_adapter(request, &model, network).ok()?,
+            None => network,
+        };
         let compute = self.precision.compute(&self.memory);
         let updates = quick.map(|quick| quick.updates);
         let settings = self.settings(Default::default(), updates, compute).ok()?;
         let targets = task.targets(&tokens.targets, &tokens.labels).ok()?;
         let examples = TokenExamples::new(&tokens, targets);
-        let batch = network.backbone().pass_bytes(largest_batch(&examples, &settings), &compute)?;
+        let largest = largest_batch(&examples, &settings);
+        let batch = network.backbone().pass_bytes(largest, &compute)?;
         let all: usize = (0..tokens.rows()).map(|row| tokens.row_length(row)).sum();
         // Ids and types of tokens, as they are stored and in memory.
-        Some(PROCESS + self.of_parameters(&network, &settings)? + batch + 16 * all as u64)
+        let ids = 16 * all as u64;
+        let scores = self.scores_bytes(&network, largest);
+        Some(PROCESS + self.of_parameters(&network, &settings)? + batch + scores + ids)
+    }
+
+    /// The scores of a vocabulary for masked tokens, and their gradients.
+    fn scores_bytes(&self, network: &Network, tokens: usize) -> u64 {
+        match network.per() {
+            Per::Selected => {
+                let selected = (self.masked_share() * tokens as f64).ceil() as u64;
+                2 * 4 * selected * network.outputs() as u64
+            }
+            Per::Sequence | Per::Token => 0,
+        }
     }
 
     /// Values, gradients, moments and rounded copies.
     fn of_parameters(&self, network: &Network, settings: &Settings) -> Option<u64> {
-        let declarations = network.declarations();
-        let names: Vec<&str> = declarations.iter().map(|one| one.name.as_str()).collect();
-        let head = network.head().declarations();
-        let head: Vec<&str> = head.iter().map(|one| one.name.as_str()).collect();
-        let frozen = self.frozen(&names, &head).ok()?;
+        let frozen = self.frozen(network).ok()?;
         let (mut all, mut trained, mut rounded) = (0, 0, 0);
-        for (declaration, frozen) in declarations.iter().zip(frozen) {
+        for (declaration, frozen) in network.declarations().iter().zip(frozen) {
             let elements = declaration.elements() as u64;
             all += elements;
             trained += if frozen { 0 } else { elements };
@@ -62,8 +78,9 @@ impl Train {
         };
         let buffers = 1 + settings.optimizer.buffers() as u64;
         let kept = u64::from(matches!(settings.keep, Keep::Best(_)));
-        // Once more, as what was read: it is given back, but not to the system.
-        Some(4 * all * (2 + kept) + 4 * trained * buffers + rounded)
+        // What is read is shared by what stays as it is. What trains is there once more, as it was
+        // read: that is given back, but not to the system.
+        Some(4 * (all + trained * (1 + kept + buffers)) + rounded)
     }
 }
 

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::{Train, VALIDATIONS};
-use crate::data::{ColumnData, Labels, Table, Tables, Targets, Tokens};
+use crate::data::{ColumnData, Table, Tables, Targets, Tokens};
 use crate::model::{self, Model, ModelError, Per};
 use crate::step::eval::output_labels;
 use crate::step::metric::build;
-use crate::step::predictions::{AnswerRule, Made};
+use crate::step::predictions::{AnswerRule, Made, head_of};
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
+use crate::task::Logits;
 use crate::task::assemble::{self, Assembled};
-use crate::task::{Logits, Outputs};
 use crate::train::evaluate::Scored;
-use crate::train::{LogRow, Trained, metrics, values};
+use crate::train::{LogRow, Trained, metrics};
 
 impl Train {
     pub(super) fn scores(&self, validation: &Table) -> Result<Scores, StepError> {
-        let head = head_of(validation.labels());
+        let head = head_of(validation);
         let scored = Predictions { table: validation.clone(), head: head.to_string() }.scored()?;
         Ok(Scores::plain(&build(&self.metrics, scored.kind())?, &scored))
     }
@@ -66,23 +66,12 @@ pub(super) fn validation_name(update: u64) -> String {
     format!("update_{update}")
 }
 
-/// The head whose predictions have these labels.
-pub(super) fn head_of(labels: &Labels) -> &'static str {
-    let outputs = match labels {
-        Labels::Values | Labels::Unknown => Outputs::Values,
-        Labels::Classes { .. } => Outputs::Classes,
-        Labels::Multi { .. } => Outputs::Labels,
-        Labels::Tags { .. } => Outputs::Tags,
-        Labels::Answers => Outputs::Answers,
-    };
-    let found = crate::task::tasks().iter().find(|task| task.outputs() == outputs);
-    found.map_or("", |task| task.name())
-}
-
 /// From a finished run to the step's outputs.
 pub(super) struct Finish<'a> {
-    pub model: &'a Model,
+    pub model: &'a Arc<Model>,
     pub tokens: &'a Tokens,
+    /// Rows without a label to learn from.
+    pub unsupervised: usize,
     pub assembled: &'a Assembled,
 }
 
@@ -94,11 +83,9 @@ impl Finish<'_> {
         validated: Option<(&Arc<Tokens>, &Targets)>,
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
         let log = log(&trained)?;
-        let last = Arc::new(
-            self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
-        );
+        let last = Arc::new(self.model_of(None)?);
         let kept = match trained.kept {
-            Some(values) => Arc::new(self.model_of(values)?),
+            Some(values) => Arc::new(self.model_of(Some(values))?),
             None => Arc::clone(&last),
         };
         let trained_parameters: usize = self
@@ -109,6 +96,8 @@ impl Finish<'_> {
             .sum();
         let end = trained.log.last();
         let report: Report = [
+            ("rows", self.tokens.rows() as f64),
+            ("unsupervised", self.unsupervised as f64),
             ("updates", end.map_or(0.0, |row| row.update as f64)),
             ("epochs", end.map_or(0.0, |row| row.epoch)),
             ("loss", end.map_or(f64::NAN, |row| row.loss)),
@@ -184,9 +173,9 @@ impl Finish<'_> {
         read.map_err(|error| ModelError::new(error.message))
     }
 
-    fn model_of(&self, values: Vec<Vec<f32>>) -> Result<Model, StepError> {
-        let Assembled { network, labels, .. } = self.assembled;
-        let mut model = assemble::trained(self.model, network, labels, values)?;
+    /// The model of these values, or of the parameters as they are.
+    fn model_of(&self, values: Option<Vec<Vec<f32>>>) -> Result<Model, StepError> {
+        let mut model = assemble::trained(self.model, self.assembled, values)?;
         model.tokenization = Some(self.tokens.tokenization);
         Ok(model)
     }

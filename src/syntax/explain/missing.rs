@@ -339,11 +339,17 @@ pub(super) fn wrong_form_of_item(view: &View) -> Option<Finding> {
         Shape::Param => ("param", "param rate: float = 5e-5 in 1e-7 .. 1e-2"),
         Shape::Secret => ("secret", "secret token = env(\"HF_TOKEN\")"),
         Shape::Seed => ("seed", "seed 17"),
+        Shape::Expect => ("expect", "expect tokens.report.truncated < 1%"),
         _ => return None,
     };
-    let is_named = view.shape == Shape::Seed || view.is_kind(1, |kind| kind == TokenKind::Word);
+    let is_named = [Shape::Seed, Shape::Expect].contains(&view.shape)
+        || view.is_kind(1, |kind| kind == TokenKind::Word);
     if view.found == 0 || !is_named {
-        let missing = if view.shape == Shape::Seed { "number" } else { "name" };
+        let missing = match view.shape {
+            Shape::Seed => "number",
+            Shape::Expect => "comparison",
+            _ => "name",
+        };
         return Some(
             Finding::new(Code::E0104, view.place(0), format!("this `{form}` has no {missing}"))
                 .here(format!("a {missing} is expected behind this"))

@@ -219,6 +219,8 @@ fn program() -> impl Strategy<Value = String> {
         1 => param,
         1 => value().prop_map(|value| format!("seed {value}")),
         1 => Just("secret token = env(\"A\")".to_string()),
+        1 => (word(), gap(), prop::sample::select(vec!["6%", "-2e-5", "1_000", "least"]))
+            .prop_map(|(name, gap, limit)| format!("expect {name}.report.n <= {gap}{limit}")),
     ];
     let between =
         prop::sample::select(vec!["\n", "\n\n\n", " # t\n", "\n## doc\n", "\n# c\n\n", "\r\n"]);
