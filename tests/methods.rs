@@ -136,7 +136,6 @@ fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Setting
         max_grad_norm: Some(1.0),
         loss: LossOptions::default(),
         layer_decay: 0.9,
-        neftune: None,
         validate_every: Budget::Updates(2),
         keep: Keep::Last,
         stop_early: None,

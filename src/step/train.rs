@@ -24,8 +24,8 @@ use crate::data::Tokens;
 use crate::model::{Model, ModelError};
 use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
-use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::embed::PairLoss;
+use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
 use crate::train::masking::Masking;
@@ -33,6 +33,7 @@ use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
+pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
 use outcome::Finish;
 
@@ -289,7 +290,7 @@ impl Step for Train {
         self.check_loss_rule(cx, &head, &labels);
         if let Some(kind) = kind {
             self.check_metrics(cx, &head, kind, &labels);
-            self.check_loss(cx, &head, kind, &labels);
+            self.check_loss(cx, &head, &labels);
         }
         self.check_freeze(cx, &model);
         self.check_method(cx, &model);
