@@ -67,7 +67,7 @@ fn what_is_trained_as_a_whole() {
     assert_eq!(more.modules.len(), 2);
     assert!(more.saves("classifier.bias") && !more.saves("classifier2.bias"));
     let wrong = AdapterRequest {
-        saved: vec!["puler".into()],
+        saved: vec!["poler".into()],
         ..request(Form::LowRank(rank()), Targets::Usual)
     };
     assert_eq!(resolved(&wrong).unwrap_err().nearest.as_deref(), Some("pooler"));
