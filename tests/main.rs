@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod families;
 mod floors;
 mod metrics;
 mod parity;
