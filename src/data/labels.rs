@@ -106,6 +106,14 @@ impl Labels {
         }
     }
 
+    /// What the columns `tags` of tables that belong together mean: the names that occur in any.
+    pub fn of_tags(columns: &[&ColumnData]) -> Labels {
+        match class_names(columns, None) {
+            names if names.is_empty() => Labels::Unknown,
+            names => Labels::Tags { names, declared: false },
+        }
+    }
+
     /// The targets of a label column. An unknown class is an error that names the row by its
     /// position in the column (the caller adds the file and the line).
     pub fn targets(&self, column: Option<&ColumnData>) -> Result<Targets, (usize, DataError)> {

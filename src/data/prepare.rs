@@ -204,9 +204,10 @@ impl Operation<Table> {
             }
             Operation::Select(names) => table.select(&with_id(names, table.has("id"))),
             Operation::Rename(pairs) => {
-                let had = table.has("label");
                 let mut renamed_table = table.renamed(|name| renamed(pairs, name).to_string())?;
-                if renamed_table.has("label") != had || pairs.iter().any(|(new, _)| new == "label")
+                let target = renamed_table.target_column();
+                if target != table.target_column()
+                    || pairs.iter().any(|(new, _)| Some(new.as_str()) == target)
                 {
                     renamed_table.set_labels(renamed_table.inferred_labels()?);
                 }
@@ -307,7 +308,10 @@ pub fn changes_labels<T>(operation: &Operation<T>) -> bool {
     match operation {
         Operation::Filter(_) | Operation::Concat(_) | Operation::Join { .. } => true,
         Operation::Derive(new) => new.iter().any(|(name, _)| name == "label"),
-        Operation::Rename(pairs) => pairs.iter().any(|(new, old)| new == "label" || old == "label"),
+        Operation::Rename(pairs) => {
+            let is_target = |name: &String| matches!(name.as_str(), "label" | "tags");
+            pairs.iter().any(|(new, old)| is_target(new) || is_target(old))
+        }
         _ => false,
     }
 }
@@ -318,20 +322,29 @@ pub fn agree_on_labels(tables: &mut [&mut Table]) -> Result<()> {
     let declared = tables.iter().any(|table| {
         matches!(
             table.labels(),
-            Labels::Classes { declared: true, .. } | Labels::Multi { declared: true, .. }
+            Labels::Classes { declared: true, .. }
+                | Labels::Multi { declared: true, .. }
+                | Labels::Tags { declared: true, .. }
         )
     });
     if declared {
         return Ok(());
     }
-    let columns = tables
-        .iter()
-        .filter(|table| table.has("label"))
-        .map(|table| table.column("label"))
-        .collect::<Result<Vec<_>>>()?;
-    let labels = Labels::of(&columns.iter().collect::<Vec<_>>(), None)?;
-    for table in tables.iter_mut().filter(|table| table.has("label")) {
-        table.set_labels(labels.clone());
+    for target in ["label", "tags"] {
+        let of = |table: &&mut &mut Table| table.target_column() == Some(target);
+        let columns = tables
+            .iter_mut()
+            .filter(of)
+            .map(|table| table.column(target))
+            .collect::<Result<Vec<_>>>()?;
+        let columns: Vec<&ColumnData> = columns.iter().collect();
+        let labels = match target {
+            "label" => Labels::of(&columns, None)?,
+            _ => Labels::of_tags(&columns),
+        };
+        for table in tables.iter_mut().filter(of) {
+            table.set_labels(labels.clone());
+        }
     }
     Ok(())
 }

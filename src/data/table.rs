@@ -223,12 +223,11 @@ impl Table {
             return Err(self.no_column(missing));
         }
         let frame = self.frame.select(names.iter().map(String::as_str)).map_err(polars_error)?;
-        let labels = if frame.get_column_index("label").is_some() {
-            self.labels.clone()
-        } else {
-            Labels::Unknown
-        };
-        Ok(Table { frame, labels, origin: self.origin.clone() })
+        let mut table = Table { frame, labels: Labels::Unknown, origin: self.origin.clone() };
+        if table.target_column() == self.target_column() {
+            table.labels = self.labels.clone();
+        }
+        Ok(table)
     }
 
     /// The same table with other names of columns.
@@ -279,11 +278,17 @@ impl Table {
         Ok(table)
     }
 
-    /// What the label column means when it is looked at alone.
+    /// The column whose values the labels are: `label`, else `tags`.
+    pub(super) fn target_column(&self) -> Option<&'static str> {
+        ["label", "tags"].into_iter().find(|name| self.has(name))
+    }
+
+    /// What the column of the labels means when it is looked at alone.
     pub fn inferred_labels(&self) -> Result<Labels> {
-        match self.has("label") {
-            true => Labels::of(&[&self.column("label")?], None),
-            false => Ok(Labels::Unknown),
+        match self.target_column() {
+            Some("label") => Labels::of(&[&self.column("label")?], None),
+            Some(tags) => Ok(Labels::of_tags(&[&self.column(tags)?])),
+            None => Ok(Labels::Unknown),
         }
     }
 

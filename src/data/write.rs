@@ -67,7 +67,8 @@ fn cell(data: &ColumnData, row: usize) -> Option<String> {
     }
 }
 
-fn json(data: &ColumnData, row: usize) -> Value {
+/// One cell as JSON; null where it is missing.
+pub(super) fn json(data: &ColumnData, row: usize) -> Value {
     fn of<T: Clone + Into<Value>>(values: &[Option<T>], row: usize) -> Value {
         values.get(row).cloned().flatten().map_or(Value::Null, Into::into)
     }

@@ -63,7 +63,7 @@ impl Probe for DiskProbe {
         if let Some(known) = self.headers.borrow().get(&name) {
             return known.clone();
         }
-        let file = SourceFile { path: path.to_path_buf(), name: path.display().to_string() };
+        let file = SourceFile::from(path.to_path_buf());
         let found = probe(&[("table".to_string(), vec![file])], options).and_then(|mut headers| {
             headers.swap_remove("table").map(Arc::new).ok_or_else(|| {
                 DataError::new(crate::data::Fault::Format, "the file has no table").file(path)

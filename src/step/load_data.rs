@@ -40,6 +40,55 @@ variants! {
     pub enum Source {
         /// Files on this machine.
         Files(Files) = "files",
+        /// Text files of which each holds one column: row k is line k of all of them.
+        Parallel(Parallel) = "parallel",
+    }
+}
+
+params! {
+    /// Text files of which each holds one column, as `parallel({ text = "a.txt", label = "b.txt" })`.
+    pub struct Parallel {
+        /// Role or name of a column → its file.
+        files: Map<String>, main;
+    }
+}
+
+/// One file, or a pattern of several, of a source.
+struct Part<'a> {
+    /// The path of the argument that names it.
+    argument: String,
+    pattern: &'a str,
+    /// The one column that it holds.
+    column: Option<&'a str>,
+}
+
+impl Source {
+    /// What it reads; `path` is that of its argument.
+    fn parts(&self, path: &str) -> Vec<Part<'_>> {
+        match self {
+            Source::Files(files) => {
+                let patterns = files.path.0.as_slice();
+                let argument = |at: usize| match patterns.len() {
+                    1 => format!("{path}.path"),
+                    _ => format!("{path}.path.{at}"),
+                };
+                patterns
+                    .iter()
+                    .enumerate()
+                    .map(|(at, pattern)| Part { argument: argument(at), pattern, column: None })
+                    .collect()
+            }
+            Source::Parallel(parallel) => parallel
+                .files
+                .0
+                .iter()
+                .map(|(column, pattern)| Part {
+                    argument: format!("{path}.files.{column}"),
+                    pattern,
+                    column: Some(column),
+                })
+                .collect(),
+        }
     }
 }
 
@@ -169,18 +218,14 @@ params! {
 }
 
 impl LoadData {
-    /// Name of the table, path of its argument, patterns of its files. One table has no name.
-    fn sources(&self) -> Vec<(String, String, &[String])> {
+    /// The name of each table, and what it is read from. One table has no name.
+    fn sources(&self) -> Vec<(String, Vec<Part<'_>>)> {
         match &self.source {
-            Or::First(Source::Files(files)) => {
-                vec![(String::new(), "source.path".to_string(), files.path.0.as_slice())]
-            }
+            Or::First(source) => vec![(String::new(), source.parts("source"))],
             Or::Second(map) => map
                 .0
                 .iter()
-                .map(|(name, Source::Files(files))| {
-                    (name.clone(), format!("source.{name}.path"), files.path.0.as_slice())
-                })
+                .map(|(name, source)| (name.clone(), source.parts(&format!("source.{name}"))))
                 .collect(),
         }
     }
@@ -250,6 +295,7 @@ impl LoadData {
                 Some(TagForm::Bilou) => TagScheme::To(Scheme::Bilou),
             },
             limit: self.limit,
+            line_column: None,
         }
     }
 
@@ -262,12 +308,17 @@ impl LoadData {
         }
     }
 
-    /// The files of a pattern, with the names under which messages show them: as written, or for a
+    /// The files of a part, with the names under which messages show them: as written, or for a
     /// pattern the file's own name behind the pattern's folder.
-    fn files(probe: &dyn Probe, pattern: &str) -> Result<Vec<SourceFile>, Missing> {
+    fn files(probe: &dyn Probe, part: &Part<'_>) -> Result<Vec<SourceFile>, Missing> {
+        let pattern = part.pattern;
         let found = probe.locate(pattern, Place::Data)?;
         let alone = found.len() == 1 && !pattern.contains(['*', '?', '[']);
         let folder = std::path::Path::new(pattern).parent().filter(|_| !alone);
+        if part.column.is_some() && found.len() != 1 {
+            let message = format!("`{pattern}` stands for {} files, a column is one", found.len());
+            return Err(Missing { message, help: None });
+        }
         Ok(found
             .into_iter()
             .map(|path| {
@@ -275,7 +326,7 @@ impl LoadData {
                     (Some(folder), Some(file)) => folder.join(file).display().to_string(),
                     _ => pattern.to_string(),
                 };
-                SourceFile { path, name }
+                SourceFile { path, name, column: part.column.map(str::to_string) }
             })
             .collect())
     }
@@ -394,18 +445,18 @@ impl Step for LoadData {
         let mut reported: Vec<(Code, String)> = Vec::new();
         // Of every file, the first table that has it and where that is written.
         let mut readers: BTreeMap<PathBuf, (String, String)> = BTreeMap::new();
-        for (name, argument, patterns) in self.sources() {
+        for (name, parts) in self.sources() {
             let mut shape: Option<Seen> = None;
-            for (at, pattern) in patterns.iter().enumerate() {
-                let path =
-                    if patterns.len() > 1 { format!("{argument}.{at}") } else { argument.clone() };
-                let files = match Self::files(cx.probe, pattern) {
+            for part in &parts {
+                let path = part.argument.clone();
+                let files = match Self::files(cx.probe, part) {
                     Ok(files) => files,
                     Err(missing) => {
-                        report_missing(cx, &path, pattern, missing);
+                        report_missing(cx, &path, part.pattern, missing);
                         continue;
                     }
                 };
+                let options = options.of_column(part.column);
                 for file in files {
                     let first = readers
                         .entry(file.path.clone())
@@ -427,6 +478,15 @@ impl Step for LoadData {
                             let labels = header.labels.labels.clone();
                             let complete = header.labels.complete;
                             shape = Some(match shape.take() {
+                                Some((mut columns, known, before)) if part.column.is_some() => {
+                                    let new = |(name, _): &&(String, _)| {
+                                        columns.iter().all(|(known, _)| known != name)
+                                    };
+                                    let more: Vec<_> =
+                                        header.columns.iter().filter(new).cloned().collect();
+                                    columns.extend(more);
+                                    (columns, joined(known, labels), before && complete)
+                                }
                                 None => (header.columns.clone(), labels, complete),
                                 Some((columns, known, before)) => {
                                     check_same(cx, &path, &file.name, &columns, &header.columns);
@@ -499,9 +559,9 @@ impl Step for LoadData {
 
     fn externals(&self, probe: &dyn Probe) -> Result<Vec<PathBuf>, Missing> {
         let mut files: Vec<PathBuf> = self.label_file(probe)?.into_iter().collect();
-        for (_, _, patterns) in self.sources() {
-            for pattern in patterns {
-                files.extend(probe.locate(pattern, Place::Data)?);
+        for (_, parts) in self.sources() {
+            for part in parts {
+                files.extend(probe.locate(part.pattern, Place::Data)?);
             }
         }
         Ok(files)
@@ -523,12 +583,12 @@ impl Step for LoadData {
             options.limit = Some(options.limit.unwrap_or(usize::MAX).min(quick.rows));
         }
         let mut sources = Vec::new();
-        for (name, argument, patterns) in self.sources() {
+        for (name, parts) in self.sources() {
             let mut files = Vec::new();
-            for pattern in patterns {
+            for part in parts {
                 files.extend(
-                    Self::files(cx.probe, pattern)
-                        .map_err(|missing| lost(missing).argument(&argument))?,
+                    Self::files(cx.probe, &part)
+                        .map_err(|missing| lost(missing).argument(&part.argument))?,
                 );
             }
             sources.push((name, files));
@@ -645,6 +705,10 @@ fn joined(one: Labels, two: Labels) -> Labels {
         }
         (Labels::Multi { names: one, .. }, Labels::Multi { names: two, .. }) => {
             Labels::Multi { names: merge(one, two), declared: false }
+        }
+        (Labels::Tags { names, declared: true }, _) => Labels::Tags { names, declared: true },
+        (Labels::Tags { names: one, .. }, Labels::Tags { names: two, .. }) => {
+            Labels::Tags { names: merge(one, two), declared: false }
         }
         // Whole numbers in one file and fractions in another are values.
         (Labels::Values, Labels::Classes { .. }) | (Labels::Classes { .. }, Labels::Values) => {

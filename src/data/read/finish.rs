@@ -9,10 +9,9 @@ use super::{ColumnRef, Missing, ReadOptions, TagScheme, format_of};
 use crate::base::suggest;
 use crate::data::column::{ColumnData, ColumnType};
 use crate::data::error::{DataError, Fault, Result};
-use crate::data::labels::{Labels, is_missing, sort_names};
+use crate::data::labels::{Labels, is_missing};
 use crate::data::table::{Origin, ROLES, Table, Tables, no_column};
 use crate::data::tagging::{Scheme, convert, detect, foreign};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A file, and how messages name it.
@@ -20,12 +19,15 @@ use std::path::PathBuf;
 pub struct SourceFile {
     pub path: PathBuf,
     pub name: String,
+    /// The column whose values are the lines of this file; the other columns of a row are on the same
+    /// line of the files beside it. None: the file holds whole rows.
+    pub column: Option<String>,
 }
 
 impl From<PathBuf> for SourceFile {
     fn from(path: PathBuf) -> Self {
         let name = path.display().to_string();
-        Self { path, name }
+        Self { path, name, column: None }
     }
 }
 
@@ -62,13 +64,15 @@ pub fn read_tables(
     for (name, files) in sources {
         let mut gathered = Gathered::default();
         for file in files {
-            let left = options.limit.map(|limit| limit.saturating_sub(gathered.raw.rows()));
+            let there = if file.column.is_some() { 0 } else { gathered.raw.rows() };
+            let left = options.limit.map(|limit| limit.saturating_sub(there));
             if left == Some(0) {
                 break;
             }
-            let format = format_of(&file.path, options)
+            let options = options.of_column(file.column.as_deref());
+            let format = format_of(&file.path, &options)
                 .map_err(|error| DataError { file: Some(file.name.clone()), ..error })?;
-            gathered.add((format.read)(&file.path, &file.name, options, left)?, &file.name)?;
+            gathered.add((format.read)(&file.path, &file.name, &options, left)?, file)?;
         }
         parts.push((name.clone(), gathered));
     }
@@ -83,8 +87,38 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Puts a file's rows behind those that are there. Columns go together by name.
-    pub fn add(&mut self, mut raw: Raw, file: &str) -> Result<()> {
+    /// Puts a file's rows behind those that are there, or its one column beside them.
+    pub fn add(&mut self, raw: Raw, file: &SourceFile) -> Result<()> {
+        match &file.column {
+            Some(_) => self.beside(raw, &file.name),
+            None => self.behind(raw, &file.name),
+        }
+    }
+
+    /// Line k of every file belongs to row k.
+    fn beside(&mut self, raw: Raw, file: &str) -> Result<()> {
+        match self.origin.files.first() {
+            None => {
+                self.origin.files.push(file.to_string());
+                self.origin.places = raw.lines.iter().map(|line| (0, *line)).collect();
+                self.raw.lines = raw.lines;
+            }
+            Some(first) if raw.lines.len() != self.raw.lines.len() => {
+                let (found, wanted) = (raw.lines.len(), self.raw.lines.len());
+                let message = format!("the file has {found} lines, {first} beside it has {wanted}");
+                return Err(DataError::new(Fault::Format, message)
+                    .file(file)
+                    .help("row k is line k of every file of `parallel`"));
+            }
+            Some(_) => {}
+        }
+        self.raw.names.extend(raw.names);
+        self.raw.columns.extend(raw.columns);
+        Ok(())
+    }
+
+    /// Columns go together by name.
+    fn behind(&mut self, mut raw: Raw, file: &str) -> Result<()> {
         let number = self.origin.files.len() as u32;
         self.origin.files.push(file.to_string());
         self.origin.places.extend(raw.lines.iter().map(|line| (number, *line)));
@@ -155,7 +189,7 @@ pub(super) fn finish(
         // The classes are the places of the choices, whichever were right.
         most => Labels::Classes {
             names: (0..most).map(|place| place.to_string()).collect(),
-            declared: false,
+            declared: true,
         },
     };
     let labelled =
@@ -401,25 +435,25 @@ fn name_tags(
             }
         }
     }
-    let names: BTreeSet<&String> = tag_lists(typed).flatten().collect();
+    let columns: Vec<&ColumnData> = tag_columns(typed).collect();
+    let found = Labels::of_tags(&columns);
     Ok(match declared {
-        Some(declared) if names.iter().all(|name| declared.contains(name)) => {
+        Some(declared) if found.names().iter().all(|name| declared.contains(name)) => {
             Labels::Tags { names: declared.to_vec(), declared: true }
         }
-        _ if names.is_empty() => Labels::Unknown,
-        _ => Labels::Tags {
-            names: sort_names(names.into_iter().cloned().collect()),
-            declared: false,
-        },
+        _ => found,
     })
+}
+
+fn tag_columns(typed: &[Part]) -> impl Iterator<Item = &ColumnData> + Clone {
+    let all = typed.iter().flat_map(|(_, _, columns)| columns);
+    all.filter(|(name, _)| name == "tags").map(|(_, data)| data)
 }
 
 /// The tags of every row of every table that has some.
 fn tag_lists(typed: &[Part]) -> impl Iterator<Item = &[String]> + Clone {
-    typed
-        .iter()
-        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "tags"))
-        .filter_map(|(_, data)| match data {
+    tag_columns(typed)
+        .filter_map(|data| match data {
             ColumnData::Texts(rows) => Some(rows),
             _ => None,
         })

@@ -100,7 +100,8 @@ fn widened(data: ColumnData) -> ColumnData {
     }
 }
 
-fn is_read(dtype: &ArrowDataType) -> bool {
+/// Whether values of a type are read.
+pub(super) fn is_read(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Arrow;
     match dtype {
         Arrow::Boolean

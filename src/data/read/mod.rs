@@ -116,9 +116,18 @@ pub struct ReadOptions {
     pub scheme: TagScheme,
     /// Only the first rows.
     pub limit: Option<usize>,
+    /// Every line is a value of this column, whatever the extension.
+    pub line_column: Option<String>,
 }
 
 impl ReadOptions {
+    /// The same for a file whose lines are one column.
+    pub fn of_column(&self, column: Option<&str>) -> ReadOptions {
+        let line_column = column.map(str::to_string);
+        let format = if column.is_some() { Some("text".to_string()) } else { self.format.clone() };
+        ReadOptions { line_column, format, ..self.clone() }
+    }
+
     fn has_header(&self) -> bool {
         self.header.unwrap_or_else(|| {
             let mut all = self.columns.iter().flat_map(|(_, column)| column.each());

@@ -1,11 +1,20 @@
-//! Parquet, through polars.
+//! Parquet, through polars. Structs are carried along as JSON, as the objects of JSON lines are:
+//! polars reads them with a feature alone that nothing else here needs.
 
-use super::ipc::{guarded, typed_columns};
+use super::ipc::{guarded, is_read, typed_columns};
+use super::raw::RawColumn;
 use super::{Count, Format};
+use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
+use crate::data::write::json;
+use polars::prelude::{ArrowDataType, ArrowField, PolarsError, PolarsResult, Series};
+use polars_arrow::array::StructArray;
 use polars_io::SerReader;
-use polars_io::parquet::read::ParquetReader;
+use polars_io::parquet::read::_internal::to_deserializer;
+use polars_io::parquet::read::{FileMetadata, ParquetReader};
+use serde_json::{Map, Value};
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 pub const PARQUET: Format = Format {
@@ -29,19 +38,81 @@ fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<(super::Raw, u6
         let mut reader = ParquetReader::new(file);
         let rows = reader.num_rows()?;
         let schema = reader.schema()?;
+        let metadata = reader.get_metadata()?.clone();
         let fields: Vec<_> = schema.iter_values().cloned().collect();
-        typed_columns(&fields, |wanted| {
-            let wanted_rows = limit.unwrap_or(rows).min(rows);
+        let wanted_rows = limit.unwrap_or(rows).min(rows);
+        let mut raw = typed_columns(&fields, |wanted| {
             reader
                 .with_columns(Some(wanted))
                 .with_slice(Some((0, wanted_rows)))
                 .set_rechunk(true)
                 .finish()
-        })
-        .map(|raw| (raw, rows as u64))
+        })?;
+        for (column, field) in raw.columns.iter_mut().zip(&fields) {
+            if let Some(texts) = objects(path, &metadata, field, wanted_rows)? {
+                *column = RawColumn::Typed(texts);
+            }
+        }
+        raw.lines = (1..=wanted_rows as u32).collect();
+        Ok((raw, rows as u64))
     })
     .and_then(|(raw, rows)| match raw.names.is_empty() {
         true => Err(DataError::new(Fault::Format, "the file has no columns").file(name)),
         false => Ok((raw, rows)),
     })
+}
+
+/// The rows of a struct column as JSON; `None` for other columns, and for structs whose fields are
+/// not read.
+fn objects(
+    path: &Path,
+    metadata: &FileMetadata,
+    field: &ArrowField,
+    rows: usize,
+) -> PolarsResult<Option<ColumnData>> {
+    let ArrowDataType::Struct(inner) = &field.dtype else { return Ok(None) };
+    if inner.is_empty() || !inner.iter().all(|field| is_read(&field.dtype)) {
+        return Ok(None);
+    }
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut texts = Vec::with_capacity(rows);
+    for group in metadata.row_groups.iter() {
+        if texts.len() >= rows {
+            break;
+        }
+        let mut columns = Vec::new();
+        for column in group.columns_under_root_iter(&field.name).into_iter().flatten() {
+            let range = column.byte_range();
+            if range.start > range.end || range.end > size {
+                return Err(PolarsError::ComputeError("a column lies outside the file".into()));
+            }
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            file.seek(SeekFrom::Start(range.start))?;
+            file.read_exact(&mut bytes)?;
+            columns.push((column, bytes.into()));
+        }
+        let (arrays, _) = to_deserializer(columns, field.clone(), None)?;
+        for array in arrays {
+            let Some(array) = array.as_any().downcast_ref::<StructArray>() else {
+                return Ok(None);
+            };
+            let mut fields = Vec::with_capacity(inner.len());
+            for (field, values) in array.fields().iter().zip(array.values()) {
+                let series = Series::try_from((field.name.clone(), values.clone()))?;
+                let Ok(data) = ColumnData::from_column(&series.into()) else { return Ok(None) };
+                fields.push((field.name.to_string(), data));
+            }
+            let object = |row: usize| -> Value {
+                let entries = fields.iter().map(|(name, data)| (name.clone(), json(data, row)));
+                Value::Object(entries.collect::<Map<String, Value>>())
+            };
+            texts.extend((0..array.len()).map(|row| {
+                let there = array.validity().is_none_or(|bits| bits.get_bit(row));
+                there.then(|| object(row).to_string())
+            }));
+        }
+    }
+    texts.truncate(rows);
+    Ok(Some(ColumnData::Text(texts)))
 }

@@ -44,11 +44,13 @@ pub fn probe(
         let mut gathered = Gathered::default();
         let mut total = Count::Exactly(0);
         for file in files {
-            let format = format_of(&file.path, options)
+            let options = options.of_column(file.column.as_deref());
+            let format = format_of(&file.path, &options)
                 .map_err(|error| DataError { file: Some(file.name.clone()), ..error })?;
-            let (raw, count) = (format.peek)(&file.path, &file.name, options, limit)?;
-            gathered.add(raw, &file.name)?;
+            let (raw, count) = (format.peek)(&file.path, &file.name, &options, limit)?;
+            gathered.add(raw, file)?;
             total = match (total, count) {
+                _ if file.column.is_some() => count,
                 (Count::Exactly(one), Count::Exactly(two)) => Count::Exactly(one + two),
                 (
                     Count::Exactly(one) | Count::About(one),
