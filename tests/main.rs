@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod families;
 mod floors;
+mod methods;
 mod metrics;
 mod parity;
 mod quickstart;

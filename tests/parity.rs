@@ -1,6 +1,7 @@
 //! Every case folder under `tests/golden`, or under the folder that `FTRUN_GOLDEN` names, against
-//! what PyTorch and transformers computed: logits, loss, every gradient, and eight updates of
-//! training through the program's own loop. One line a case.
+//! what PyTorch, transformers and peft computed: logits, loss, the gradient of all that trains, and
+//! eight updates of training through the program's own loop; of adapters also the merged logits. One
+//! line a case.
 //!
 //! The form of a case and the tolerances: `golden/README.md`.
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ftrun::data::{IGNORED, Labels, Targets};
 use ftrun::model::checkpoint::read_config;
-use ftrun::model::{Compute, Config, HeadChoice, Model, Pass};
+use ftrun::model::{Compute, Config, HeadChoice, Model, Pass, adapter};
 use ftrun::nn::Parameters;
 use ftrun::schema::{Arg, Bound, Or, Pick, Quantity, Unit};
 use ftrun::task::{
@@ -52,10 +53,17 @@ fn parity() {
     for case in &cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match check(case) {
-            Ok(Verdict::Ok(found)) => println!(
-                "parity {name}: ok logits={:.1e} loss={:.1e} grads={:.1e} trajectory={:.1e}",
-                found.logits, found.loss, found.gradients, found.trajectory
-            ),
+            Ok(Verdict::Ok(found)) => {
+                let merged = found.merged.map(|merged| format!(" merged={merged:.1e}"));
+                println!(
+                    "parity {name}: ok logits={:.1e} loss={:.1e} grads={:.1e} trajectory={:.1e}{}",
+                    found.logits,
+                    found.loss,
+                    found.gradients,
+                    found.trajectory,
+                    merged.unwrap_or_default()
+                );
+            }
             Ok(Verdict::Unsupported(what)) => println!("parity {name}: unsupported ({what})"),
             Err(problem) => {
                 println!("parity {name}: FAILED {problem}");
@@ -78,21 +86,24 @@ struct Found {
     loss: f64,
     gradients: f64,
     trajectory: f64,
+    /// Of the logits of the model with its adapter merged.
+    merged: Option<f64>,
 }
 
 type Checked<T> = Result<T, String>;
 
 fn check(folder: &Path) -> Checked<Verdict> {
     let case = json(&folder.join("case.json"))?;
-    if !folder.join("config.json").is_file() {
-        return Ok(Verdict::Unsupported("an adapter on a base model".to_string()));
-    }
-    let config = read_config(folder).map_err(text)?;
+    // An adapter lies beside its base.
+    let has_adapter = folder.join("adapter").is_dir();
+    let of_model = if has_adapter { folder.join("base") } else { folder.to_path_buf() };
+    let config = read_config(&of_model).map_err(text)?;
     let inputs = tensors(&folder.join("inputs.safetensors"))?;
     let Some(task) = task_of_case(&config, &inputs)? else {
         return Ok(Verdict::Unsupported("its head is none of ours".to_string()));
     };
-    let class = case["class"].as_str().unwrap_or_default();
+    let of_config = config.get("architectures").and_then(|list| list[0].as_str());
+    let class = case["class"].as_str().or(of_config).unwrap_or_default().to_string();
     let request = Pick::<Heads>::default_of(task.name()).and_then(|head| head.build());
     let kind = request.ok_or("a task without a head")?.kind();
     let outputs = match ftrun::model::architecture(&config) {
@@ -112,9 +123,16 @@ fn check(folder: &Path) -> Checked<Verdict> {
 
     let rows = rows(&inputs, task)?;
     let choice = HeadChoice { task: task.name().to_string(), kind, new: false, outputs };
-    let (model, _) = Model::from_folder(folder, config, Some(&choice)).map_err(text)?;
+    let (mut model, _) = Model::from_folder(&of_model, config, Some(&choice)).map_err(text)?;
+    if has_adapter {
+        let files = adapter::read(&folder.join("adapter")).map_err(text)?;
+        model = files.on(model.into()).map_err(text)?;
+    }
     let assembled = assemble::for_evaluation(&model, None).map_err(text)?;
     let (network, parameters) = (&assembled.network, &assembled.parameters);
+    for parameter in parameters {
+        parameter.weight.set_trainable(golden_name(network, &parameter.name).is_some());
+    }
 
     let outputs = tensors(&folder.join("outputs.safetensors"))?;
     let (loss, logits) = forward(network, parameters, &rows)?;
@@ -126,9 +144,37 @@ fn check(folder: &Path) -> Checked<Verdict> {
         logits: within("logits", deviation, OUTPUT_TOLERANCE)?,
         loss: within("loss", relative(loss, wanted_loss), OUTPUT_TOLERANCE)?,
         gradients: gradients(folder, &case, network, parameters)?,
+        merged: has_adapter.then(|| merged(folder, &model, &inputs, &rows)).transpose()?,
         trajectory: trajectory(folder, network, parameters, &rows)?,
     };
     Ok(Verdict::Ok(found))
+}
+
+/// The logits of the model with its adapter merged.
+fn merged(folder: &Path, model: &Model, inputs: &Tensors, rows: &Rows) -> Checked<f64> {
+    let merged = model.merged().map_err(text)?;
+    let assembled = assemble::for_evaluation(&merged, None).map_err(text)?;
+    let (_, logits) = forward(&assembled.network, &assembled.parameters, rows)?;
+    let outputs = tensors(&folder.join("merged_outputs.safetensors"))?;
+    let wanted = wanted_logits(&outputs, inputs, rows)?;
+    let deviation = relative_to_largest(&logits, &wanted)?;
+    within("merged logits", deviation, OUTPUT_TOLERANCE)
+}
+
+/// What the golden files call a parameter; none for one that does not train under the adapter.
+fn golden_name(network: &Network, name: &str) -> Option<String> {
+    let Some(adapter) = network.adapter() else { return Some(name.to_string()) };
+    let (module, part) = name.rsplit_once('.').unwrap_or(("", name));
+    if adapter.saves(name) {
+        let saved = adapter.saved.iter().find(|saved| name.starts_with(&format!("{saved}.")))?;
+        let rest = &name[saved.len() + 1..];
+        return Some(format!("base_model.model.{saved}.modules_to_save.default.{rest}"));
+    }
+    if part == "lora_magnitude_vector" {
+        return Some(format!("base_model.model.{name}.default.weight"));
+    }
+    let own = ["lora_A", "lora_B"].iter().any(|matrix| module.ends_with(matrix));
+    own.then(|| format!("base_model.model.{module}.default.{part}"))
 }
 
 /// What the config says of the class, else what the labels look like; none for encoder-decoders and
@@ -296,13 +342,20 @@ fn gradients(
         .map(|names| names.iter().filter_map(Json::as_str).collect())
         .unwrap_or_default();
     let mut worst: (f64, String) = (0.0, String::new());
+    let mut known = Vec::new();
     for parameter in parameters {
-        let name = &parameter.name;
+        let Some(name) = golden_name(network, &parameter.name) else {
+            if parameter.weight.has_gradient() {
+                return Err(format!("{}: a gradient of a frozen parameter", parameter.name));
+            }
+            continue;
+        };
         let found = parameter.weight.gradient().map_err(text)?;
         let found: Vec<f32> = match &found {
             Some(found) => found.flatten_all().and_then(|all| all.to_vec1()).map_err(text)?,
             None => vec![0.0; parameter.weight.elem_count()],
         };
+        known.push(name.clone());
         let wanted = match golden.get(name.as_str()) {
             Some(wanted) => wanted.floats.clone(),
             None if without.contains(&name.as_str()) => vec![0.0; found.len()],
@@ -319,7 +372,7 @@ fn gradients(
             worst = (share, format!("{name}: ‖a−b‖ = {difference:.3e}, ‖b‖ = {size:.3e}"));
         }
     }
-    if let Some(unknown) = golden.keys().find(|name| !parameters.contains(name)) {
+    if let Some(unknown) = golden.keys().find(|name| !known.contains(name)) {
         return Err(format!("{unknown}: the model has no such parameter"));
     }
     if worst.0 > 1.0 || worst.0.is_nan() {
@@ -345,10 +398,10 @@ fn trajectory(
         .map(|name| our_name(name, network, parameters))
         .collect();
     decayed.sort_unstable();
-    let mut ours: Vec<&str> = parameters
+    let mut ours: Vec<String> = parameters
         .iter()
         .filter(|parameter| parameter.decay)
-        .map(|parameter| parameter.name.as_str())
+        .filter_map(|parameter| golden_name(network, &parameter.name))
         .collect();
     ours.sort_unstable();
     if ours != decayed {

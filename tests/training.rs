@@ -1,6 +1,7 @@
 //! Properties of training, on a BERT of two layers that is drawn in the test.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ftrun::data::{Labels, Targets};
 use ftrun::model::{
@@ -654,19 +655,13 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
     let (drawn, _) = Model::from_config(config(0.1), Some(&choice), None).expect("a model");
     let error = drawn.complete().expect_err("undrawn");
     assert!(error.message.contains("bert.embeddings.word_embeddings.weight"), "{error}");
-    let reconciled = ftrun::task::reconcile(
-        ftrun::task::labels::ModelLabels::New,
-        &labels(),
-        "sequence_classification",
-    )
-    .expect("labels");
-    let model = assemble::trained(&drawn, &made.network, &reconciled, copy(&made.parameters))
-        .expect("a model");
+    let model = assemble::trained(&Arc::new(drawn), &made, None).expect("a model");
 
     let folder = tempfile::tempdir().expect("a folder");
     ftrun::model::checkpoint::save_folder(
         &model,
         Some("single_label_classification"),
+        None,
         folder.path(),
     )
     .expect("saved");

@@ -1,6 +1,7 @@
-//! What `save` writes opens in Python's transformers, with the same logits.
+//! What `save` writes opens in Python's transformers and peft, with the same logits, and an adapter of
+//! peft opens here.
 //!
-//! Needs a Python with torch and transformers (`FTRUN_PYTHON`, else `python3`), and a pretrained
+//! Needs a Python with torch, transformers and peft (`FTRUN_PYTHON`, else `python3`), and a pretrained
 //! model and SST-2 in the folder that `FTRUN_SHARED` names. Says so and passes where they are not.
 
 use std::path::PathBuf;
@@ -31,6 +32,120 @@ fn shared() -> PathBuf {
     std::env::var_os("FTRUN_SHARED")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"))
+}
+
+const ADAPTED: &str = r#"
+import json, sys, torch
+from peft import PeftModel, get_peft_model_state_dict
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+base, adapter, again, merged = sys.argv[1:5]
+rows = [json.loads(line) for line in open(sys.argv[5])]
+texts = [line.rstrip("\n").split("\t")[0] for line in open(sys.argv[6])][1:][: len(rows)]
+tokenizer = AutoTokenizer.from_pretrained(adapter)
+plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+opened = PeftModel.from_pretrained(plain, adapter).eval()
+whole = AutoModelForSequenceClassification.from_pretrained(merged).eval()
+worst = [0.0, 0.0]
+with torch.no_grad():
+    for row, text in zip(rows, texts):
+        inputs = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
+        for place, model in enumerate([opened, whole]):
+            logits = model(**inputs).logits[0].tolist()
+            worst[place] = max([worst[place], *(abs(a - b) for a, b in zip(logits, row["logits"]))])
+opened.save_pretrained(again)
+print(json.dumps({"rows": len(rows), "adapter": worst[0], "merged": worst[1], "type": str(opened.active_peft_config.peft_type.value)}))
+"#;
+
+#[test]
+fn adapters_open_in_peft_and_adapters_of_peft_open_here() {
+    let python = std::env::var("FTRUN_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let ready = Command::new(&python).args(["-c", "import torch, transformers, peft"]).output();
+    if !ready.is_ok_and(|output| output.status.success()) {
+        println!("skipped: `{python}` has no peft; FTRUN_PYTHON names another");
+        return;
+    }
+    let (data, models) = (shared().join("data"), shared().join("models"));
+    let base = models.join("all-MiniLM-L6-v2");
+    if !data.join("sst2/dev.tsv").is_file() || !base.is_dir() {
+        println!("skipped: no SST-2 and all-MiniLM-L6-v2 below {}", shared().display());
+        return;
+    }
+    let common = r#"ftp 1
+load-data reviews {
+  source  = files("sst2/dev.tsv")
+  columns = { text = "sentence", label = "label" }
+  labels  = ["negative", "positive"]
+  limit   = 40
+}
+"#;
+    let run = |program: &std::path::Path| {
+        let run = Command::new(env!("CARGO_BIN_EXE_ftrun"))
+            .arg(program)
+            .env("FTRUN_DATA", &data)
+            .env("FTRUN_MODELS", &models)
+            .output()
+            .expect("ftrun starts");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    };
+    for method in ["lora(dropout = 0.1)", "rslora", "dora(rank = 4)", "ia3"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let train = format!(
+            r#"{common}
+load-model encoder {{ source = folder("all-MiniLM-L6-v2"), head = sequence_classification }}
+tokenize tokens {{ data = reviews, tokenizer = encoder, max_length = 128, overflow = truncate }}
+train tuned {{
+  model = encoder, data = tokens, batch = 8, budget = 6 updates
+  method = {method}, optimizer = adamw(5e-3)
+}}
+eval predicted {{ model = tuned, data = tokens }}
+save adapter {{ model = tuned, to = "adapter" }}
+save merged {{ model = tuned, to = "merged", merge = true }}
+save rows {{ table = predicted, to = "predictions.jsonl" }}
+"#
+        );
+        std::fs::write(at("train.ftp"), train).expect("the program is written");
+        run(&at("train.ftp"));
+        let compared = Command::new(&python)
+            .args(["-c", ADAPTED])
+            .arg(&base)
+            .args([at("adapter"), at("again"), at("merged"), at("predictions.jsonl")])
+            .arg(data.join("sst2/dev.tsv"))
+            .env("HF_HUB_OFFLINE", "1")
+            .output()
+            .expect("python starts");
+        assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stderr));
+        let line = String::from_utf8_lossy(&compared.stdout);
+        let found: serde_json::Value =
+            serde_json::from_str(line.lines().last().unwrap_or_default()).expect("JSON");
+        println!("peft {method}: {found}");
+        for form in ["adapter", "merged"] {
+            assert!(found[form].as_f64().is_some_and(|worst| worst < TOLERANCE), "{found}");
+        }
+
+        // What peft saved again, opened here: the same predictions, to the last bit.
+        let open = format!(
+            r#"{common}
+load-model opened {{
+  source  = folder("all-MiniLM-L6-v2")
+  head    = sequence_classification
+  adapter = folder({:?})
+}}
+tokenize tokens {{ data = reviews, tokenizer = opened, max_length = 128, overflow = truncate }}
+eval predicted {{ model = opened, data = tokens }}
+save rows {{ table = predicted, to = "again.jsonl" }}
+"#,
+            at("again")
+        );
+        std::fs::write(at("open.ftp"), open).expect("the program is written");
+        run(&at("open.ftp"));
+        let logits = |name: &str| -> Vec<serde_json::Value> {
+            let text = std::fs::read_to_string(at(name)).expect("predictions");
+            let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+            text.lines().map(|line| row(line)["logits"].clone()).collect()
+        };
+        assert_eq!(logits("again.jsonl"), logits("predictions.jsonl"), "{method}");
+    }
 }
 
 #[test]

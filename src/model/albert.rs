@@ -11,8 +11,8 @@ use super::blocks::{
 use super::heads::{Base, FirstToken, PerToken, Vocabulary, dense};
 use super::pass::Places;
 use super::{
-    Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass, Read,
-    Result, TextInput,
+    Adaptable, Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass,
+    Read, Result, TextInput,
 };
 use crate::nn::{Activation, Parameters};
 
@@ -46,6 +46,14 @@ impl Architecture for Family {
             "position_embedding_type",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query", "value"],
+            scaled_outputs: &["key", "value"],
+            scaled_inputs: &["ffn_output"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

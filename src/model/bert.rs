@@ -7,7 +7,7 @@ use super::blocks::{
     check_size, encoder_alone, padding,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary};
-use super::{Architecture, Backbone, Config, HeadKind, OutputHead, Result};
+use super::{Adaptable, Architecture, Backbone, Config, HeadKind, OutputHead, Result};
 use crate::nn::Activation;
 
 /// The family's entry in the table.
@@ -39,6 +39,14 @@ impl Architecture for Family {
             "add_cross_attention",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query", "value"],
+            scaled_outputs: &["key", "value"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

@@ -11,8 +11,8 @@ use super::blocks::{
 use super::heads::{FirstToken, PerToken, Vocabulary, dense, norm, table, weight};
 use super::pass::{Drop, Places};
 use super::{
-    Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass, Read,
-    Result, TextInput,
+    Adaptable, Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass,
+    Read, Result, TextInput,
 };
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::{Activation, Distances, Parameters, Relative};
@@ -59,6 +59,14 @@ impl Architecture for Family {
             "legacy",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query_proj", "value_proj"],
+            scaled_outputs: &["key_proj", "value_proj"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

@@ -7,7 +7,7 @@ use super::blocks::{
     check_size, padding, refuse,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary};
-use super::{Architecture, Backbone, Config, HeadKind, OutputHead, Result};
+use super::{Adaptable, Architecture, Backbone, Config, HeadKind, OutputHead, Result};
 use crate::nn::Activation;
 
 /// The family's entry in the table.
@@ -36,6 +36,14 @@ impl Architecture for Family {
             "pad_token_id",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["q_lin", "v_lin"],
+            scaled_outputs: &["k_lin", "v_lin"],
+            scaled_inputs: &["ffn.lin2"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

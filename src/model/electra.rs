@@ -11,7 +11,8 @@ use super::blocks::{
 use super::heads::{FirstToken, PerToken, Vocabulary, dense};
 use super::pass::Places;
 use super::{
-    Architecture, Backbone, Config, Declaration, HeadKind, OutputHead, Pass, Result, TextInput,
+    Adaptable, Architecture, Backbone, Config, Declaration, HeadKind, OutputHead, Pass, Result,
+    TextInput,
 };
 use crate::nn::{Activation, Parameters};
 
@@ -50,6 +51,14 @@ impl Architecture for Family {
             "summary_first_dropout",
             "summary_last_dropout",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query", "value"],
+            scaled_outputs: &["key", "value"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

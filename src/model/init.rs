@@ -14,6 +14,17 @@ pub fn draw(declaration: &Declaration, seed: u64) -> Result<Tensor> {
     let values: Vec<f32> = match declaration.init {
         Init::Zeros => vec![0.0; count],
         Init::Ones => vec![1.0; count],
+        Init::Uniform(bound) => {
+            let stream = Stream::new(seed, Purpose::Init);
+            let tensor = tensor_number(&declaration.name);
+            (0..count as u64)
+                .into_par_iter()
+                .map(|element| {
+                    let unit = stream.uniform_f64(tensor, element);
+                    ((2.0 * unit - 1.0) * bound) as f32
+                })
+                .collect()
+        }
         Init::Normal(deviation) => {
             let stream = Stream::new(seed, Purpose::Init);
             let tensor = tensor_number(&declaration.name);

@@ -3,6 +3,7 @@
 //! travels between steps, checkpoints in the Hugging Face layout, and the embedded models.
 //! What a head's outputs mean, and the losses, are in `task`.
 
+pub mod adapter;
 pub mod albert;
 pub mod bert;
 mod blocks;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::Parameters;
 
+pub use adapter::{Adaptable, Adapted, AdapterConfig, AdapterRequest};
 pub use checkpoint::LoadReport;
 pub use config::{Config, LabelNames};
 pub use error::{ModelError, Result};
@@ -53,6 +55,8 @@ pub struct Declaration {
 pub enum Init {
     /// N(0, σ).
     Normal(f64),
+    /// Uniform in (−b, b).
+    Uniform(f64),
     Zeros,
     Ones,
 }
@@ -150,6 +154,10 @@ pub trait Architecture: Sync {
     fn model_type(&self) -> &'static str;
     /// The config's fields that this family reads.
     fn fields(&self) -> &'static [&'static str];
+    /// Where adapters sit, as peft has it.
+    fn adaptable(&self) -> Adaptable {
+        Adaptable::default()
+    }
     /// Reads the config; fails on sizes that cannot be and on variants that are not known here.
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>>;
 }

@@ -12,8 +12,8 @@ use super::blocks::{
 use super::heads::{Base, Vocabulary, dense, norm, weight};
 use super::pass::{Attend, Drop, Places};
 use super::{
-    Architecture, Backbone, Compute, Config, Declaration, HeadKind, Input, ModelError, OutputHead,
-    Pass, Read, Result, TextInput,
+    Adaptable, Architecture, Backbone, Compute, Config, Declaration, HeadKind, Input, ModelError,
+    OutputHead, Pass, Read, Result, TextInput,
 };
 use crate::nn::{Activation, AttentionMask, Parameters, Relative, Rotation};
 
@@ -57,6 +57,10 @@ impl Architecture for Family {
             "classifier_activation",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable { low_rank: &["Wqkv"], scaled_outputs: &[], scaled_inputs: &["mlp.Wo"] }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

@@ -10,8 +10,8 @@ use super::blocks::{
 };
 use super::heads::{FirstToken, PerToken, Vocabulary, table};
 use super::{
-    Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass, Read,
-    Result, TextInput,
+    Adaptable, Architecture, Backbone, Config, Declaration, HeadKind, ModelError, OutputHead, Pass,
+    Read, Result, TextInput,
 };
 use crate::nn::{Activation, Distances, Parameters, Relative};
 
@@ -39,6 +39,14 @@ impl Architecture for Family {
             "relative_attention_num_buckets",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["attn.q", "attn.v"],
+            scaled_outputs: &["attn.k", "attn.v"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

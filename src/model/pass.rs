@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use super::{Result, TextInput};
 use crate::nn::ops::embedding::Lookup;
 use crate::nn::ops::{
-    activation, add, attention, convolution, dropout, embedding, feed_forward, gated, layer_norm,
-    linear, mean_rows, rotary, split, take_rows, zero_rows,
+    activation, adapter, add, attention, convolution, dropout, embedding, feed_forward, gated,
+    layer_norm, mean_rows, rotary, split, take_rows, zero_rows,
 };
 use crate::nn::{
     Activation, AttentionMask, AttentionSpec, DropoutAt, Linear, Norm, Offsets, Padding,
@@ -184,12 +184,18 @@ impl Pass {
         &self,
         x: &Tensor,
         layers: [&Linear; N],
-        _places: Places,
+        places: Places,
     ) -> Result<[Tensor; N]> {
+        let uses = layers.map(|layer| {
+            let drops = layer.low_rank().filter(|low_rank| low_rank.dropout > 0.0);
+            let drops =
+                drops.map(|low_rank| Drop { p: low_rank.dropout, site: low_rank.site, places });
+            (layer, drops.and_then(|drops| self.dropout_at(&drops)))
+        });
         if self.compute.path == Path::Fused {
-            return Ok(linear::linears(&self.tape, x, layers)?);
+            return Ok(adapter::linears(&self.tape, x, uses)?);
         }
-        let outputs = layers.iter().map(|layer| linear::reference(x, layer));
+        let outputs = uses.iter().map(|(layer, at)| adapter::reference(x, layer, at.as_ref()));
         let outputs: Vec<Tensor> = outputs.collect::<candle_core::Result<_>>()?;
         outputs.try_into().map_err(|_| super::ModelError::new("as many outputs as layers"))
     }
@@ -202,12 +208,14 @@ impl Pass {
         up: &Linear,
         function: Activation,
         down: &Linear,
-        _places: Places,
+        places: Places,
     ) -> Result<Tensor> {
-        Ok(match self.compute.path {
-            Path::Fused => feed_forward::feed_forward(&self.tape, x, up, function, down)?,
-            Path::Reference => feed_forward::reference(x, up, function, down)?,
-        })
+        let is_fused = self.compute.path == Path::Fused;
+        if is_fused && up.adapter.is_none() && down.adapter.is_none() {
+            return Ok(feed_forward::feed_forward(&self.tape, x, up, function, down)?);
+        }
+        let inner = self.activation(&self.linear(x, up, places)?, function)?;
+        self.linear(&inner, down, places)
     }
 
     /// LN(x) over the last axis.

@@ -7,7 +7,7 @@ use super::blocks::{
     check_size, encoder_alone, padding,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary};
-use super::{Architecture, Backbone, Config, HeadKind, ModelError, OutputHead, Result};
+use super::{Adaptable, Architecture, Backbone, Config, HeadKind, ModelError, OutputHead, Result};
 use crate::nn::Activation;
 
 /// An entry in the table of families.
@@ -65,6 +65,14 @@ impl Architecture for Family {
             "add_cross_attention",
             "tie_word_embeddings",
         ]
+    }
+
+    fn adaptable(&self) -> Adaptable {
+        Adaptable {
+            low_rank: &["query", "value"],
+            scaled_outputs: &["key", "value"],
+            scaled_inputs: &["output.dense"],
+        }
     }
 
     fn build(&self, config: &Config) -> Result<Box<dyn Backbone>> {

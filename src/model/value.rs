@@ -8,6 +8,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::adapter::{Adapted, AdapterConfig};
 use super::checkpoint::{self, LoadReport, StoredTensors};
 use super::{
     Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
@@ -47,6 +48,8 @@ pub struct Model {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// How the rows it was trained on were tokenized.
     pub tokenization: Option<Tokenization>,
+    /// An adapter that sits on it; what was trained as a whole beside it is among `tensors`.
+    pub adapter: Option<Adapted>,
 }
 
 /// Which head a model is to have.
@@ -156,7 +159,8 @@ impl Model {
             report.newly_initialised.clone_from(&report.missing);
         }
         let tensors = assigned.tensors;
-        let model = Self { config, head, tensors, undrawn, tokenizer, tokenization: None };
+        let model =
+            Self { config, head, tensors, undrawn, tokenizer, tokenization: None, adapter: None };
         Ok((model, report))
     }
 
@@ -164,16 +168,13 @@ impl Model {
         architecture(&self.config)?.build(&self.config)
     }
 
-    /// Every parameter in order; fails while the number of outputs is unknown.
+    /// Every parameter in order, without an adapter's; fails while the number of outputs is unknown.
     pub fn declarations(&self) -> Result<Vec<Declaration>> {
-        let backbone = self.backbone()?;
-        let mut declared = backbone.declarations();
-        if let Some(head) = &self.head {
-            let outputs = head.outputs.ok_or_else(|| self.undrawn_error())?;
-            let module = super::head(backbone.as_ref(), &self.config, head.kind, outputs)?;
-            declared.extend(module.declarations());
+        let head = self.head.as_ref();
+        if head.is_some_and(|head| head.outputs.is_none()) {
+            return Err(self.undrawn_error());
         }
-        Ok(declared)
+        declared(&self.config, head)
     }
 
     /// Names of all parameters, drawn or not.
@@ -200,7 +201,7 @@ impl Model {
         let mut hasher = Hasher::new("model 1");
         hasher.text(&self.header()?);
         hasher.number(self.tensors.len() as u64);
-        for (name, tensor) in &self.tensors {
+        for (name, tensor) in self.tensors.iter().chain(self.adapter_tensors()) {
             hasher.text(name).number(tensor.rank() as u64);
             for size in tensor.dims() {
                 hasher.number(*size as u64);
@@ -211,6 +212,10 @@ impl Model {
         Ok(hasher.finish())
     }
 
+    fn adapter_tensors(&self) -> &[(String, Tensor)] {
+        self.adapter.as_ref().map_or(&[], |adapter| &adapter.tensors)
+    }
+
     fn header(&self) -> Result<String> {
         let header = Header {
             config: self.config.to_json(),
@@ -219,6 +224,7 @@ impl Model {
             tokenizer: self.tokenizer.as_ref().map(|tokenizer| tokenizer.digest().to_string()),
             tokenization: self.tokenization,
             order: self.tensors.iter().map(|(name, _)| name.clone()).collect(),
+            adapter: self.adapter.as_ref().map(|adapter| adapter.config.clone()),
         };
         serde_json::to_string(&header).map_err(|error| ModelError::new(error.to_string()))
     }
@@ -231,6 +237,9 @@ impl Model {
         };
         save("model.json", self.header()?.as_bytes())?;
         save("model.safetensors", &self.tensor_bytes()?)?;
+        if let Some(adapter) = &self.adapter {
+            save(ADAPTER, &checkpoint::tensor_bytes(&adapter.tensors)?)?;
+        }
         if let Some(tokenizer) = &self.tokenizer {
             let path = folder.join("tokenizer");
             std::fs::create_dir(&path).map_err(|error| ModelError::io(&path, &error))?;
@@ -243,17 +252,7 @@ impl Model {
 
     /// The tensors as the bytes of a safetensors file.
     pub(super) fn tensor_bytes(&self) -> Result<Vec<u8>> {
-        let tensors = self.tensors.iter().map(|(_, tensor)| tensor.contiguous());
-        let tensors = tensors.collect::<std::result::Result<Vec<_>, _>>()?;
-        let values =
-            tensors.iter().map(Slice::<f32>::new).collect::<std::result::Result<Vec<_>, _>>()?;
-        let list: Vec<(&str, &[usize], &[f32])> = self
-            .tensors
-            .iter()
-            .zip(&values)
-            .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.get()))
-            .collect();
-        checkpoint::serialize_tensors(&list)
+        checkpoint::tensor_bytes(&self.tensors)
     }
 
     /// Reads what [`Model::write`] wrote.
@@ -263,20 +262,21 @@ impl Model {
         let damaged = |what: String| ModelError::new(what).in_file(&path);
         let header: Header =
             serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        let mut stored = checkpoint::read_weights(folder)?;
-        let tensors = header
-            .order
-            .iter()
-            .map(|name| {
-                let tensor = stored.remove(name).and_then(|tensor| {
-                    Tensor::from_vec(tensor.values?, tensor.shape, &candle_core::Device::Cpu).ok()
-                });
-                match tensor {
-                    Some(tensor) => Ok((name.clone(), tensor)),
-                    None => Err(damaged(format!("the tensor `{name}` is missing"))),
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let tensors = in_order(checkpoint::read_weights(folder)?, &header.order)
+            .map_err(|name| damaged(format!("the tensor `{name}` is missing")))?;
+        let adapter = match header.adapter {
+            None => None,
+            Some(config) => {
+                let stored = checkpoint::read_safetensors(&folder.join(ADAPTER))?;
+                let declared =
+                    declared(&Config::parse(header.config.as_bytes())?, header.head.as_ref())?;
+                let names = config.declarations(&declared)?;
+                let names: Vec<String> = names.into_iter().map(|one| one.name).collect();
+                let tensors = in_order(stored, &names)
+                    .map_err(|name| damaged(format!("the tensor `{name}` is missing")))?;
+                Some(Adapted { config, tensors, base: None })
+            }
+        };
         let tokenizer = match &header.tokenizer {
             None => None,
             Some(_) => {
@@ -302,8 +302,37 @@ impl Model {
             undrawn: header.undrawn,
             tokenizer,
             tokenization: header.tokenization,
+            adapter,
         })
     }
+}
+
+/// Every parameter in order, without an adapter's; one output where their number is unknown.
+pub(super) fn declared(config: &Config, head: Option<&Head>) -> Result<Vec<Declaration>> {
+    let backbone = architecture(config)?.build(config)?;
+    let mut declared = backbone.declarations();
+    if let Some(head) = head {
+        let outputs = head.outputs.unwrap_or(1);
+        let module = super::head(backbone.as_ref(), config, head.kind, outputs)?;
+        declared.extend(module.declarations());
+    }
+    Ok(declared)
+}
+
+const ADAPTER: &str = "adapter.safetensors";
+
+/// The tensors of these names; fails with the name of one that is not there.
+fn in_order(
+    mut stored: StoredTensors,
+    names: &[String],
+) -> std::result::Result<Vec<(String, Tensor)>, String> {
+    let tensor = |name: &String| {
+        let tensor = stored.remove(name)?;
+        let tensor = Tensor::from_vec(tensor.values?, tensor.shape, &candle_core::Device::Cpu);
+        Some((name.clone(), tensor.ok()?))
+    };
+    let mut tensor = tensor;
+    names.iter().map(|name| tensor(name).ok_or_else(|| name.clone())).collect()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -314,6 +343,8 @@ struct Header {
     tokenizer: Option<String>,
     tokenization: Option<Tokenization>,
     order: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapter: Option<AdapterConfig>,
 }
 
 pub(super) fn of_data(error: crate::data::DataError) -> ModelError {

@@ -24,7 +24,7 @@ pub mod tape;
 mod vector;
 mod weight;
 
-pub use layer::{Linear, Norm};
+pub use layer::{Adapter, Linear, LowRank, Norm, Scaling, Side};
 pub use ops::activation::Activation;
 pub use ops::attention::{AttentionMask, AttentionSpec, Distances, Padding, Relative};
 pub use ops::dropout::{DropoutAt, TokenPlace};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, bail};
 
-use super::{Linear, Norm, Weight, ops};
+use super::{Adapter, Linear, Norm, Weight, ops};
 use crate::base::suggest;
 
 /// One named parameter. Values and gradient are in `weight`.
@@ -25,6 +25,8 @@ pub struct Parameter {
 pub struct Parameters {
     list: Vec<Parameter>,
     places: BTreeMap<String, usize>,
+    /// By module.
+    adapters: BTreeMap<String, Adapter>,
 }
 
 impl Parameters {
@@ -36,6 +38,12 @@ impl Parameters {
     pub fn add(&mut self, name: &str, tensor: &Tensor, decay: bool) -> Result<usize> {
         let weight = Weight::new(&tensor.to_dtype(candle_core::DType::F32)?, true)?;
         self.push(name, weight, decay, None)
+    }
+
+    /// Shares the values of `tensor`, f32, which never change. Returns its place. Fails if the name
+    /// is taken.
+    pub fn add_fixed(&mut self, name: &str, tensor: &Tensor, decay: bool) -> Result<usize> {
+        self.push(name, Weight::fixed(tensor)?, decay, None)
     }
 
     /// A second name for the weight of `other`.
@@ -51,16 +59,26 @@ impl Parameters {
         Ok(self.list[self.place(name)?].weight.clone())
     }
 
-    /// The layer of a module: its weight, and its bias where it has one. Fails without a weight.
+    /// The layer of a module: its weight, its bias where it has one, and the adapter on it. Fails without a weight.
     pub fn linear(&self, module: &str) -> Result<Linear> {
         let weight = self.get(&format!("{module}.weight"))?;
         let bias = self.places.get(&format!("{module}.bias"));
-        Ok(Linear { weight, bias: bias.map(|&place| self.list[place].weight.clone()) })
+        let bias = bias.map(|&place| self.list[place].weight.clone());
+        Ok(Linear { weight, bias, adapter: self.adapters.get(module).cloned() })
+    }
+
+    /// Puts an adapter on the layer of a module. Its weights are to be in the store too.
+    pub fn adapt(&mut self, module: &str, adapter: Adapter) -> Result<()> {
+        self.place(&format!("{module}.weight"))?;
+        match self.adapters.insert(module.to_string(), adapter) {
+            Some(_) => bail!("two adapters on `{module}`"),
+            None => Ok(()),
+        }
     }
 
     /// The norm of a module: its weight, and its bias where it has one. Fails without a weight.
     pub fn norm(&self, module: &str, eps: f64) -> Result<Norm> {
-        let Linear { weight, bias } = self.linear(module)?;
+        let Linear { weight, bias, .. } = self.linear(module)?;
         Ok(Norm { weight, bias, eps })
     }
 

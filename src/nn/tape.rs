@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use candle_core::{CpuStorage, DType, Result, Tensor, TensorId, bail};
+use candle_core::{CpuStorage, DType, Device, Result, Tensor, TensorId, bail};
 
 use super::parallel::{ELEMENTS_PER_PIECE, for_rows};
 use super::vector::{each_with, simd};
@@ -191,7 +191,15 @@ impl Gradient {
         T::take(self.0)
     }
 
-    fn add(&mut self, other: &Self) -> Result<()> {
+    /// The elements as a tensor of this shape.
+    pub(crate) fn into_tensor(self, shape: (usize, usize), device: &Device) -> Result<Tensor> {
+        match self.0 {
+            CpuStorage::F64(values) => Tensor::from_vec(values, shape, device),
+            other => Tensor::from_vec(f32::take(other)?, shape, device),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match (&mut self.0, &other.0) {
             (CpuStorage::F32(sum), CpuStorage::F32(added)) => add(sum, added),
             (CpuStorage::F64(sum), CpuStorage::F64(added)) => add(sum, added),

@@ -16,7 +16,8 @@ use super::product::bf16::Panels;
 pub struct Weight(Arc<Inner>);
 
 struct Inner {
-    var: Var,
+    /// None where the values are another's, and never change.
+    var: Option<Var>,
     /// The same storage, outside of every graph.
     detached: Tensor,
     trainable: AtomicBool,
@@ -67,7 +68,7 @@ impl Weight {
             other => bail!("a weight is f32 or f64, found {other:?}"),
         };
         Ok(Self(Arc::new(Inner {
-            var,
+            var: Some(var),
             detached,
             trainable: AtomicBool::new(trainable),
             gradient: Mutex::new(gradient),
@@ -75,24 +76,47 @@ impl Weight {
         })))
     }
 
+    /// A weight that shares the values of `tensor`: it never trains and never changes. f32.
+    pub fn fixed(tensor: &Tensor) -> Result<Self> {
+        let detached = tensor.contiguous()?.detach();
+        if detached.dtype() != DType::F32 {
+            bail!("a fixed weight is f32, found {:?}", detached.dtype())
+        }
+        Ok(Self(Arc::new(Inner {
+            var: None,
+            detached,
+            trainable: AtomicBool::new(false),
+            gradient: Mutex::new(Buffer::F32(Gradient::empty())),
+            panels: Mutex::default(),
+        })))
+    }
+
     /// What reference paths read: the variable if it trains, else its values outside of the graph.
     pub fn tensor(&self) -> &Tensor {
-        if self.is_trainable() { self.0.var.as_tensor() } else { &self.0.detached }
+        match &self.0.var {
+            Some(var) if self.is_trainable() => var.as_tensor(),
+            _ => &self.0.detached,
+        }
     }
 
     pub fn is_trainable(&self) -> bool {
         self.0.trainable.load(Ordering::Relaxed)
     }
 
-    /// Freezes the weight or thaws it, for every clone.
+    /// The values, outside of every graph, sharing their storage.
+    pub fn values(&self) -> &Tensor {
+        &self.0.detached
+    }
+
+    /// Freezes the weight or thaws it, for every clone. A fixed weight stays frozen.
     pub fn set_trainable(&self, trainable: bool) {
-        self.0.trainable.store(trainable, Ordering::Relaxed);
+        self.0.trainable.store(trainable && self.0.var.is_some(), Ordering::Relaxed);
     }
 
     /// Replaces the values. The shape and dtype stay.
     pub fn set(&self, values: &Tensor) -> Result<()> {
         *self.lock_panels() = Default::default();
-        self.0.var.set(values)
+        self.var()?.set(values)
     }
 
     /// The values of a matrix, rounded to bf16 for products: once for all products between two
@@ -168,7 +192,7 @@ impl Weight {
     /// Calls `change(values)`, with or without a gradient. f32 only.
     pub fn change(&self, change: impl FnMut(&mut [f32])) -> Result<()> {
         *self.lock_panels() = Default::default();
-        self.0.var.inplace_op1(&Change(Mutex::new(change)))
+        self.var()?.inplace_op1(&Change(Mutex::new(change)))
     }
 
     /// Calls `read(gradient, rows)`, as [`Self::update`]; `None` if nothing was added to the gradient.
@@ -230,6 +254,13 @@ impl Weight {
                 sum.iter_mut().zip(&added).for_each(|(sum, &value)| *sum += value);
             }
         })
+    }
+
+    fn var(&self) -> Result<&Var> {
+        match &self.0.var {
+            Some(var) => Ok(var),
+            None => bail!("a fixed weight does not change"),
+        }
     }
 
     fn lock_panels(&self) -> MutexGuard<'_, [Option<Arc<Panels>>; 2]> {

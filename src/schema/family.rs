@@ -56,6 +56,11 @@ impl<F: Family> Pick<F> {
         Some(Self { name: name.to_string(), args, family: PhantomData })
     }
 
+    /// The member `name`, which takes no arguments.
+    pub fn plain(name: &str) -> Self {
+        Self { name: name.to_string(), args: Vec::new(), family: PhantomData }
+    }
+
     /// `None` only if the arguments were not bound against the declaration.
     pub fn build(&self) -> Option<Box<F::Item>> {
         let entry = F::table().iter().find(|entry| entry.name == self.name)?;

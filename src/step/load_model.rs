@@ -1,10 +1,13 @@
 //! `load-model`: a pretrained model, or a config to train from scratch. Reading is in
 //! `model::checkpoint`; heads are in `task`.
 
+mod adapter;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::adapter::AdapterSource;
 use super::check::{CheckCx, Missing, Place, Probe};
 use super::run::{Event, RunCx, StepError};
 use super::shape::{LabelShape, ModelShape, Shape, TokenizerShape};
@@ -12,6 +15,7 @@ use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
 use crate::data::Tokenizer;
+use crate::model::adapter::ProbedAdapter;
 use crate::model::builtin::{BUILTINS, Builtin, builtin};
 use crate::model::{
     self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture,
@@ -97,6 +101,8 @@ params! {
         head: Option<Pick<Heads>>;
         /// Another tokenizer than the one beside the model; needed for a config alone.
         tokenizer: Option<Or<TokenizerSource, Port<port::ATokenizer>>>;
+        /// An adapter to put on the model, as peft and `save` write it.
+        adapter: Option<AdapterSource>;
         /// Fields of the config with other values: `{ hidden_dropout_prob = 0.0 }`.
         r#override: Map<Scalar> = Map(Vec::new());
     }
@@ -291,6 +297,7 @@ impl LoadModel {
         &self,
         config: &Config,
         found: &Found,
+        adapter: Option<ProbedAdapter>,
     ) -> Result<(LabelShape, bool, Vec<String>), ModelError> {
         let backbone = architecture(config)?.build(config)?;
         let mut names: Vec<String> =
@@ -306,14 +313,16 @@ impl LoadModel {
             Found::Config(_) | Found::Embedded(_) => Some(BTreeMap::new()),
         };
         let outputs = head.output_names();
-        let has_head = !choice.new
-            && stored
-                .as_ref()
-                .is_some_and(|stored| outputs.iter().all(|name| stored.contains_key(*name)));
+        let saved = adapter.as_ref().map_or(&[][..], |adapter| &adapter.saved);
+        let is_saved = |name: &str| saved.iter().any(|saved| saved == name);
+        let is_stored =
+            |name: &str| !choice.new && stored.as_ref().is_some_and(|all| all.contains_key(name));
+        let has_head = outputs.iter().all(|name| is_saved(name) || is_stored(name));
         if !has_head {
             return Ok((LabelShape::Absent, true, names));
         }
-        let known = match config.label_names()? {
+        let named = adapter.as_ref().and_then(|adapter| adapter.model.as_ref()).unwrap_or(config);
+        let known = match named.label_names()? {
             LabelNames::Named(names) => Some(names),
             LabelNames::Count(_) | LabelNames::Unknown => None,
         };
@@ -400,7 +409,8 @@ impl Step for LoadModel {
         {
             report_model_error(cx, argument, error);
         }
-        let (labels, undrawn, parameters) = match self.check_head(&config, &found) {
+        let adapter = self.check_adapter(cx);
+        let (labels, undrawn, parameters) = match self.check_head(&config, &found, adapter) {
             Ok(checked) => checked,
             Err(error) => {
                 report_model_error(cx, argument, error);
@@ -427,6 +437,10 @@ impl Step for LoadModel {
             max_positions: backbone.max_length(),
             vocab_size: backbone.vocabulary(),
             parameters,
+            linear: model::adapter::linear_modules(&backbone.declarations())
+                .into_iter()
+                .map(String::from)
+                .collect(),
             undrawn: undrawn || matches!(found, Found::Config(_) | Found::Embedded(_)),
             tokenizer: tokenizer.clone(),
             name: name.to_string(),
@@ -455,6 +469,7 @@ impl Step for LoadModel {
             Found::Config(path) => files.push(path),
             Found::Embedded(_) => {}
         }
+        files.extend(self.adapter_files(probe)?);
         if let Some(Or::First(TokenizerSource::Folder(folder))) = &self.tokenizer {
             files.extend(tokenizer_files(&first(probe, &folder.path)?));
         }
@@ -495,6 +510,7 @@ impl Step for LoadModel {
         }
         .map_err(unreadable)?;
         model.tokenizer.clone_from(&tokenizer);
+        let (model, report) = self.adapted(model, report, cx.probe)?;
         for note in notes(&report) {
             cx.control.event(Event::Note { message: note });
         }

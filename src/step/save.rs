@@ -19,7 +19,8 @@ params! {
     /// Writes a model or a table for others to use.
     ///
     /// A model becomes a folder in Hugging Face layout with its labels and tokenizer, which
-    /// transformers opens with the same logits. A table becomes a file in the format that the
+    /// transformers opens with the same logits. A model with an adapter becomes the adapter's folder,
+    /// which peft opens on the model below; `merge = true` makes it whole. A table becomes a file in the format that the
     /// extension of `to` names. What lies at `to` is compared in every run, and written again where
     /// it differs or is gone.
     pub struct Save {
@@ -29,6 +30,11 @@ params! {
         table: Option<Port<port::ATable>>;
         /// Where, beside the program: a folder for a model, a file for a table.
         to: String, free;
+        /// Merge an adapter into the model, so that the folder holds the whole of it.
+        merge: bool = false;
+        /// What an adapter's config calls the model that it belongs to: `owner/name` on a hub, or a
+        /// path.
+        base: Option<String>;
         /// Write over files that ftrun did not write.
         overwrite: bool = false, free;
     }
@@ -102,10 +108,12 @@ impl Step for Save {
         let (sizes, value) = match (&self.model, &self.table) {
             (Some(port), _) => {
                 let model = cx.input(port)?;
+                let model = if self.merge { model.merged()?.into() } else { model };
                 let problem = model.head.as_ref().map(|head| task::task(&head.task)).transpose()?;
                 let files = checkpoint::save_folder(
                     &model,
                     problem.and_then(|task| task.problem_type()),
+                    self.base.as_deref(),
                     &made,
                 )?;
                 (files.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), Value::Folder(made))

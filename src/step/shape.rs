@@ -103,6 +103,8 @@ pub struct ModelShape {
     pub vocab_size: Option<usize>,
     /// Names of all parameters, as in the checkpoint; for `freeze`.
     pub parameters: Vec<String>,
+    /// The backbone's linear modules; for adapters.
+    pub linear: Vec<String>,
     /// Whether tensors are still to be drawn by the first `train`.
     pub undrawn: bool,
     pub tokenizer: Option<TokenizerShape>,

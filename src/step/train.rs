@@ -6,6 +6,7 @@ mod bind;
 mod check;
 mod control;
 mod memory;
+mod method;
 mod outcome;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::task::assemble::{self, Assembled};
 use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
+use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, TokenExamples, ValidationSet, trainer};
 use crate::{params, variants};
@@ -89,18 +91,6 @@ variants! {
     }
 }
 
-variants! {
-    /// what is trained
-    pub enum Method {
-        /// Every parameter that is not frozen.
-        Full = "full",
-        /// The head alone.
-        HeadOnly = "head_only",
-        /// Biases and the head.
-        Bitfit = "bitfit",
-    }
-}
-
 params! {
     /// Fine-tunes a model.
     ///
@@ -114,8 +104,8 @@ params! {
         data: Port<port::SomeTokens>;
         /// The rows of every validation.
         validate: Option<Port<port::SomeTokens>>;
-        /// What is trained.
-        method: Method = Method::Full;
+        /// What is trained: everything, a part, or an adapter beside a model that stays as it is.
+        method: Pick<Methods> = methods::usual();
         /// How parameters change with their gradients.
         optimizer: Option<Pick<Optimizers>>;
         /// How the learning rate changes over the run.
@@ -223,6 +213,7 @@ impl Step for Train {
             self.check_loss(cx, &head, kind, &model.labels);
         }
         self.check_freeze(cx, &model);
+        self.check_method(cx, &model);
         model.undrawn = false;
         let mut made = vec![("model", Shape::Model(model.clone())), ("last", Shape::Model(model))];
         if self.validate.is_some() {
@@ -236,7 +227,7 @@ impl Step for Train {
     }
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
-        let mut model = Arc::unwrap_or_clone(cx.input(&self.model)?);
+        let mut model = self.base(&self.model, cx)?;
         let tokens = cx.input(&self.data)?;
         let validation = self.validate.as_ref().map(|port| cx.input(port)).transpose()?;
         for (argument, tokens) in [("data", Some(&tokens)), ("validate", validation.as_ref())] {
@@ -245,18 +236,23 @@ impl Step for Train {
             }
         }
         let seed = self.seed();
-        let assembled =
-            assemble::for_training(&model, &tokens.labels, seed).map_err(|error| StepError {
-                help: error.help,
-                ..StepError::new(Code::E0502, error.message).argument("data")
-            })?;
+        let adapter = self.method()?.adapter();
+        let unfit = |error: ModelError| StepError {
+            help: error.help,
+            ..StepError::new(Code::E0502, error.message).argument("data")
+        };
+        let prepared =
+            assemble::prepare(&model, &tokens.labels, adapter.as_ref()).map_err(unfit)?;
+        let frozen = self.frozen(&prepared.network)?;
+        let assembled = prepared.draw(&model, seed, &frozen).map_err(unfit)?;
         let Assembled { network, parameters, labels, .. } = &assembled;
-        // They have become parameters; the rest of the model is needed to the end.
-        model.tensors = Vec::new();
+        if adapter.is_none() {
+            // They have become parameters; the rest of the model is needed to the end.
+            model = Arc::new(Model { tensors: Vec::new(), ..Arc::unwrap_or_clone(model) });
+        }
         if let Some(note) = &labels.note {
             cx.control.event(Event::Note { message: note.clone() });
         }
-        self.freeze_parameters(network, parameters)?;
         let names = output_names(network, labels);
         let targets = labels.apply(&network.task().targets(&tokens.targets, &tokens.labels)?);
         let loss = LossOptions {

@@ -7,8 +7,8 @@ use candle_core::Tensor;
 use super::{LossOptions, Task};
 use crate::data::Targets;
 use crate::model::{
-    self, Backbone, Config, Declaration, HeadKind, Input, OutputHead, Pass, Per, Result,
-    architecture,
+    self, AdapterConfig, Backbone, Config, Declaration, HeadKind, Input, OutputHead, Pass, Per,
+    Result, architecture,
 };
 use crate::nn::Parameters;
 
@@ -19,6 +19,7 @@ pub struct Network {
     kind: HeadKind,
     task: &'static dyn Task,
     outputs: usize,
+    adapter: Option<AdapterConfig>,
 }
 
 /// What a batch came to.
@@ -39,11 +40,29 @@ impl Network {
     ) -> Result<Self> {
         let backbone = architecture(config)?.build(config)?;
         let head = model::head(backbone.as_ref(), config, kind, outputs)?;
-        Ok(Self { backbone, head, kind, task, outputs })
+        Ok(Self { backbone, head, kind, task, outputs, adapter: None })
     }
 
-    /// The backbone's parameters, then the head's.
+    /// The same with an adapter. Fails where it does not fit.
+    pub fn with_adapter(self, adapter: AdapterConfig) -> Result<Self> {
+        adapter.declarations(&self.model_declarations())?;
+        Ok(Self { adapter: Some(adapter), ..self })
+    }
+
+    pub fn adapter(&self) -> Option<&AdapterConfig> {
+        self.adapter.as_ref()
+    }
+
+    /// The backbone's parameters, the head's, the adapter's.
     pub fn declarations(&self) -> Vec<Declaration> {
+        let mut all = self.model_declarations();
+        let own = self.adapter.as_ref().and_then(|adapter| adapter.declarations(&all).ok());
+        all.extend(own.unwrap_or_default());
+        all
+    }
+
+    /// Those of them that are not an adapter's.
+    pub fn model_declarations(&self) -> Vec<Declaration> {
         let mut all = self.backbone.declarations();
         all.extend(self.head.declarations());
         all

@@ -45,7 +45,7 @@ pub struct Validation {
 pub struct Best {
     pub update: u64,
     pub score: f64,
-    /// All parameters, in the order of the store.
+    /// The parameters that train, in the order of the store; nothing for the others.
     pub values: Vec<Vec<f32>>,
 }
 
@@ -54,7 +54,7 @@ pub struct Best {
 pub struct State {
     /// Updates that are done.
     pub update: u64,
-    /// The parameters of a state that was read; empty while the run goes.
+    /// The parameters that train, of a state that was read; empty while the run goes.
     pub parameters: Vec<Vec<f32>>,
     /// The optimizer's buffers of each parameter; none for frozen ones.
     pub buffers: Vec<Vec<Vec<f32>>>,
@@ -68,7 +68,7 @@ fn trains(parameter: &Parameter) -> bool {
     parameter.tied_with.is_none() && parameter.weight.is_trainable()
 }
 
-const MAGIC: &[u8; 8] = b"ftrunck2";
+const MAGIC: &[u8; 8] = b"ftrunck3";
 
 impl State {
     /// The state before the first update.
@@ -87,8 +87,7 @@ impl State {
         let fits = values.len() == parameters.len()
             && self.buffers.len() == parameters.len()
             && all.into_iter().all(|((parameter, values), own)| {
-                let count =
-                    if parameter.tied_with.is_some() { 0 } else { parameter.weight.elem_count() };
+                let count = if trains(parameter) { parameter.weight.elem_count() } else { 0 };
                 values.len() == count
                     && own.len() == if trains(parameter) { buffers } else { 0 }
                     && own.iter().all(|buffer| buffer.len() == count)
@@ -136,12 +135,11 @@ impl Snapshot<'_> {
         out.number(u64::from(state.stopped_early))?;
         out.number(parameters.len() as u64)?;
         for (parameter, buffers) in parameters.iter().zip(&state.buffers) {
-            match parameter.tied_with {
-                Some(_) => out.floats(&[])?,
-                None => {
-                    let values = Slice::<f32>::new(&parameter.weight).map_err(io::Error::other)?;
-                    out.floats(values.get())?;
-                }
+            if trains(parameter) {
+                let values = Slice::<f32>::new(&parameter.weight).map_err(io::Error::other)?;
+                out.floats(values.get())?;
+            } else {
+                out.floats(&[])?;
             }
             out.number(buffers.len() as u64)?;
             buffers.iter().try_for_each(|buffer| out.floats(buffer))?;

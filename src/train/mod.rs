@@ -8,6 +8,7 @@ pub mod deferred;
 pub mod evaluate;
 pub mod keep;
 pub mod masking;
+pub mod method;
 pub mod metrics;
 pub mod optimizer;
 pub mod schedule;

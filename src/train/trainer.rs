@@ -98,7 +98,8 @@ impl Control for Unattended {}
 pub struct Trained {
     /// The update whose parameters `keep` chose.
     pub kept_update: u64,
-    /// The parameters that `keep` chose, if they are not the last; those of `Parameters` order.
+    /// The parameters that `keep` chose, if they are not the last, in the order of the store; nothing
+    /// for those that do not train.
     pub kept: Option<Vec<Vec<f32>>>,
     pub log: Vec<LogRow>,
     pub validations: Vec<Validation>,
@@ -359,7 +360,7 @@ fn validate(
     if let (Keep::Best(measure), Some(score)) = (&settings.keep, score)
         && state.best.as_ref().is_none_or(|best| measure.better(score, best.score, 0.0))
     {
-        state.best = Some(Best { update, score, values: values::copy(parameters)? });
+        state.best = Some(Best { update, score, values: values::trained(parameters)? });
     }
     state.validations.push(Validation {
         update,

@@ -15,10 +15,21 @@ pub fn copy(parameters: &Parameters) -> Result<Vec<Vec<f32>>> {
         .collect()
 }
 
-/// Puts values back that [`copy`] gave.
+/// The values of every parameter that trains; nothing for the others.
+pub fn trained(parameters: &Parameters) -> Result<Vec<Vec<f32>>> {
+    parameters
+        .iter()
+        .map(|parameter| match parameter.tied_with.is_none() && parameter.weight.is_trainable() {
+            true => parameter.weight.flatten_all()?.to_vec1::<f32>(),
+            false => Ok(Vec::new()),
+        })
+        .collect()
+}
+
+/// Puts values back that [`copy`] or [`trained`] gave.
 pub fn restore(parameters: &Parameters, values: &[Vec<f32>]) -> Result<()> {
     for (parameter, values) in parameters.iter().zip(values) {
-        if parameter.tied_with.is_none() {
+        if !values.is_empty() {
             let shape = parameter.weight.shape();
             let tensor = Tensor::from_slice(values, shape, parameter.weight.device())?;
             parameter.weight.set(&tensor)?;

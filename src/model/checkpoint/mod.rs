@@ -15,6 +15,7 @@ use candle_core::{Device, Tensor};
 use super::Declaration;
 use super::config::Config;
 use super::error::{ModelError, Result};
+use crate::nn::ops::tensor::Slice;
 
 pub(super) use safetensors::bytes_of;
 pub use safetensors::serialize as serialize_tensors;
@@ -121,6 +122,29 @@ pub fn read_weights(folder: &Path) -> Result<StoredTensors> {
         }
         None => Err(ModelError::new("the folder holds no weights").in_file(folder)),
     }
+}
+
+/// Reads every tensor of one safetensors file.
+pub fn read_safetensors(path: &Path) -> Result<StoredTensors> {
+    read_one(path, safetensors::read)
+}
+
+/// Names and shapes of one safetensors file, without values.
+pub fn probe_safetensors(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
+    safetensors::probe(path).map_err(|error| error.in_file(path))
+}
+
+/// Tensors as the bytes of a safetensors file.
+pub fn tensor_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
+    let whole = tensors.iter().map(|(_, tensor)| tensor.contiguous());
+    let whole = whole.collect::<std::result::Result<Vec<_>, _>>()?;
+    let values = whole.iter().map(Slice::<f32>::new).collect::<std::result::Result<Vec<_>, _>>()?;
+    let list: Vec<(&str, &[usize], &[f32])> = tensors
+        .iter()
+        .zip(&values)
+        .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.get()))
+        .collect();
+    safetensors::serialize(&list)
 }
 
 fn read_one(path: &Path, read: fn(&[u8]) -> Result<StoredTensors>) -> Result<StoredTensors> {

@@ -3,16 +3,20 @@
 use std::path::Path;
 
 use crate::model::value::of_data;
-use crate::model::{Model, ModelError, Result, head as head_module};
+use crate::model::{Model, ModelError, Result, adapter, head as head_module};
 
 /// A file that was written, by its name, and its size in bytes.
 pub type SavedFile = (String, u64);
 
 /// Writes `model.safetensors`, `config.json` and the tokenizer's files into a folder that exists.
 /// `problem_type`: what the config calls the head's task. Fails while tensors have no values.
+///
+/// Of a model with an adapter it writes the adapter in place of the model, as peft does; `base`: what
+/// its config calls the model below.
 pub fn save_folder(
     model: &Model,
     problem_type: Option<&str>,
+    base: Option<&str>,
     folder: &Path,
 ) -> Result<Vec<SavedFile>> {
     model.complete()?;
@@ -24,7 +28,10 @@ pub fn save_folder(
         Ok(())
     };
     save("config.json", config(model, problem_type)?.as_bytes())?;
-    save("model.safetensors", &model.tensor_bytes()?)?;
+    match &model.adapter {
+        Some(adapted) => adapter::save(model, adapted, base, &mut save)?,
+        None => save("model.safetensors", &model.tensor_bytes()?)?,
+    }
     if let Some(tokenizer) = &model.tokenizer {
         for (name, bytes) in tokenizer.files().map_err(of_data)? {
             save(&name, &bytes)?;

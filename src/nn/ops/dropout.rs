@@ -168,6 +168,22 @@ pub fn reference(x: &Tensor, at: &DropoutAt) -> Result<Tensor> {
     x * Tensor::from_vec(factors, (rows, units), x.device())?.to_dtype(x.dtype())?
 }
 
+/// Drops units of `values`, rows of this many units, and scales up what is kept.
+pub(super) fn scale_rows<T: Real>(values: &mut [T], units: usize, at: &DropoutAt) -> Result<()> {
+    let dropper = at.dropper(values.len() / units.max(1))?;
+    for_rows(values, units, rows_per_piece(units), |first, values| {
+        simd(
+            #[inline(always)]
+            || {
+                for (row, values) in values.chunks_exact_mut(units.max(1)).enumerate() {
+                    dropper.scale(Row::Hidden(at.rows[first + row]), 0, values);
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
 struct Dropout {
     dropper: Dropper,
     rows: Arc<[TokenPlace]>,

@@ -11,7 +11,8 @@ use crate::nn::tape::{Gradient, Precision, Tape};
 use crate::nn::{Linear, Weight};
 
 /// `x` `[rows, hidden]`; `up` to `[rows, inner]`, `function` of every element, `down` to
-/// `[rows, hidden]`. Computes no gradient for a frozen weight.
+/// `[rows, hidden]`. Computes no gradient for a frozen weight, and keeps nothing for one. Adapters are
+/// not known here.
 pub fn feed_forward(
     tape: &Tape,
     x: &Tensor,
@@ -28,8 +29,10 @@ pub fn feed_forward(
     if tape.needs(&[x], up.weights().chain(down.weights())) {
         let (up, down) = (up.clone(), down.clone());
         let x = tape.tracks(x).then(|| x.id());
+        let source = source.kept(up.weight.is_trainable())?;
+        let after = after.kept(down.weight.is_trainable())?;
         tape.record(&y, move |dy, gradients| {
-            after.weight_gradients(&dy, &down)?;
+            after.weight_gradients(&dy, &down.weight, down.bias.as_ref())?;
             if x.is_none() && !up.weights().any(Weight::is_trainable) {
                 return Ok(());
             }
@@ -37,7 +40,7 @@ pub fn feed_forward(
             drop((after, dy));
             let dbefore = before.slope(dafter, function)?;
             drop(before);
-            source.weight_gradients(&dbefore, &up)?;
+            source.weight_gradients(&dbefore, &up.weight, up.bias.as_ref())?;
             match x {
                 Some(x) => gradients.add(x, source.input_gradient(&dbefore, &up.weight, None)?),
                 None => Ok(()),

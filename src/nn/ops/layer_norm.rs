@@ -177,6 +177,7 @@ impl LayerNorm {
         let weight = weight.get();
 
         // Sums of a chunk: the gradient of the weight, then that of the bias.
+        let trains = self.norm.weights().any(|weight| weight.is_trainable());
         let mut sums = vec![T::ZERO; rows.div_ceil(ROWS_PER_SUM) * 2 * hidden];
         let dropped_size = if self.dropout.is_some() { rows * hidden } else { 0 };
         let mut dsum = Vec::new();
@@ -203,7 +204,11 @@ impl LayerNorm {
                                 let residual = &residual_values[range];
                                 self.add(row, x, residual, &mut factors, &mut normal);
                                 let scale = normalise(&mut normal, self.norm.eps);
-                                backward_row(&normal, scale, dy, weight, dsum, dweight, dbias);
+                                if trains {
+                                    each_with2(dweight, dy, &normal, |sum, dy, x| sum + dy * x);
+                                    each_with(dbias, dy, |sum, dy| sum + dy);
+                                }
+                                backward_row(&normal, scale, dy, weight, dsum);
                                 if self.dropout.is_some() {
                                     let dx = &mut dx[place * hidden..][..hidden];
                                     each_with2(dx, dsum, &factors, |_, dsum, factor| dsum * factor);
@@ -256,19 +261,9 @@ fn normalise<T: Real>(row: &mut [T], eps: f64) -> T {
 
 /// With g = dy·weight: dx = (g − mean(g) − normal·mean(g·normal)) / deviation.
 #[inline(always)]
-fn backward_row<T: Real>(
-    normal: &[T],
-    scale: T,
-    dy: &[T],
-    weight: &[T],
-    dx: &mut [T],
-    dweight: &mut [T],
-    dbias: &mut [T],
-) {
+fn backward_row<T: Real>(normal: &[T], scale: T, dy: &[T], weight: &[T], dx: &mut [T]) {
     let count = T::of(normal.len() as f64);
     each_with2(dx, dy, weight, |_, dy, weight| dy * weight);
-    each_with2(dweight, dy, normal, |sum, dy, normal| sum + dy * normal);
-    each_with(dbias, dy, |sum, dy| sum + dy);
     let mean = vector::sum(dx, |g| g) / count;
     let along = vector::dot(dx, normal) / count;
     each_with(dx, normal, |g, normal| (g - mean - normal * along) * scale);

@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod adapter;
 pub mod add;
 pub mod attention;
 pub mod convolution;

@@ -39,8 +39,8 @@ pub fn parse_word(word: &str) -> Option<PortType> {
     WORDS.iter().find(|(_, known)| *known == word).map(|(ty, _)| *ty)
 }
 
-/// The parts of a value that are stored apart: the tables of *tables* by name; else the value
-/// itself, without a name.
+/// The parts of a value that are stored apart: the tables of *tables* by name; the model below an
+/// adapter, which is often there already, and the adapter; else the value itself, without a name.
 pub fn parts(value: &Value) -> Vec<(Option<String>, Value)> {
     match value {
         Value::Tables(tables) => tables
@@ -51,6 +51,13 @@ pub fn parts(value: &Value) -> Vec<(Option<String>, Value)> {
             .iter()
             .map(|(name, tokens)| (Some(name.clone()), Value::Tokens(Arc::clone(tokens))))
             .collect(),
+        Value::Model(model) => match model.split() {
+            Some((base, piece)) => vec![
+                (Some(BASE.to_string()), Value::Model(base)),
+                (Some(ADAPTER.to_string()), Value::Model(Arc::new(piece))),
+            ],
+            None => vec![(None, value.clone())],
+        },
         whole => vec![(None, whole.clone())],
     }
 }
@@ -75,6 +82,17 @@ pub fn join(ty: PortType, parts: Vec<(Option<String>, Value)>) -> Result<Value, 
                 sets.insert(named(name)?, tokens);
             }
             Ok(Value::TokenSets(Arc::new(sets)))
+        }
+        PortType::Model if parts.len() == 2 => {
+            let mut models = parts.into_iter().filter_map(|(_, part)| match part {
+                Value::Model(model) => Some(model),
+                _ => None,
+            });
+            let (Some(base), Some(piece)) = (models.next(), models.next()) else {
+                return Err(wrong("holds no model"));
+            };
+            let joined = crate::model::Model::join(base, Arc::unwrap_or_clone(piece))?;
+            Ok(Value::Model(Arc::new(joined)))
         }
         _ => match <[_; 1]>::try_from(parts) {
             Ok([(_, value)]) => Ok(value),
@@ -143,6 +161,10 @@ pub fn read(ty: PortType, folder: &Path) -> Result<Value, StepError> {
         PortType::Folder => Value::Folder(folder.to_path_buf()),
     })
 }
+
+/// The parts of a model with an adapter.
+const BASE: &str = "base";
+const ADAPTER: &str = "adapter";
 
 const SCORES: &str = "scores.json";
 const REPORT: &str = "report.json";

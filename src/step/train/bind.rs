@@ -1,13 +1,12 @@
 //! From arguments to the settings of a run.
 
-use super::{KeepRule, Length, LossWord, Method, StopRule, Train, WeightRule};
+use super::{KeepRule, Length, LossWord, StopRule, Train, WeightRule};
 use crate::base::Code;
 use crate::data::{BatchSize, Targets};
 use crate::model::Compute;
-use crate::nn::Parameters;
 use crate::schema::{Or, Pick, Unit};
 use crate::step::run::StepError;
-use crate::task::{LossOptions, Network};
+use crate::task::LossOptions;
 use crate::train::metrics::PickMetric;
 use crate::train::{Budget, Keep, Measure, Settings, StopEarly};
 
@@ -19,37 +18,6 @@ fn length(of: &Length) -> Budget {
 }
 
 impl Train {
-    /// Names of parameters that stay as they are. A pattern that is none is `Err` with its place.
-    pub(super) fn frozen(
-        &self,
-        names: &[&str],
-        head: &[&str],
-    ) -> Result<Vec<bool>, (usize, String)> {
-        let mut frozen: Vec<bool> = names
-            .iter()
-            .map(|name| match self.method {
-                Method::Full => false,
-                Method::HeadOnly => !head.contains(name),
-                Method::Bitfit => !head.contains(name) && !name.ends_with("bias"),
-            })
-            .collect();
-        for (at, text) in self.freeze.iter().enumerate() {
-            let pattern = glob::Pattern::new(text)
-                .map_err(|error| (at, format!("`{text}` is no pattern: {}", error.msg)))?;
-            let mut found = false;
-            for (name, frozen) in names.iter().zip(&mut frozen) {
-                if pattern.matches(name) {
-                    *frozen = true;
-                    found = true;
-                }
-            }
-            if !found {
-                return Err((at, format!("`{text}` matches no parameter of the model")));
-            }
-        }
-        Ok(frozen)
-    }
-
     /// The weight of each class, in the model's order.
     pub(super) fn class_weights(
         &self,
@@ -156,28 +124,5 @@ impl Train {
     /// The program's seed where the step has none of its own.
     pub(super) fn seed(&self) -> u64 {
         self.seed.unwrap_or(42) as u64
-    }
-
-    pub(super) fn freeze_parameters(
-        &self,
-        network: &Network,
-        parameters: &Parameters,
-    ) -> Result<(), StepError> {
-        let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        let head = network.head().declarations();
-        let head: Vec<&str> = head.iter().map(|declaration| declaration.name.as_str()).collect();
-        let frozen = self.frozen(&names, &head).map_err(|(at, message)| {
-            StepError::new(Code::E0205, message).argument(format!("freeze.{at}"))
-        })?;
-        for (parameter, frozen) in parameters.iter().zip(frozen) {
-            if frozen {
-                parameter.weight.set_trainable(false);
-            }
-        }
-        if parameters.trainable().next().is_none() {
-            let message = "all parameters are frozen, so nothing is trained";
-            return Err(StepError::new(Code::E0209, message).argument("freeze"));
-        }
-        Ok(())
     }
 }

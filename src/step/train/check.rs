@@ -1,6 +1,6 @@
 //! What can be wrong with a `train` step before it runs.
 
-use super::{Best, KeepRule, Method, Patience, StopRule, Train};
+use super::{Best, KeepRule, Patience, StopRule, Train};
 use crate::base::{Code, suggest};
 use crate::data::Form;
 use crate::schema::{Or, PortRef, Unit};
@@ -279,37 +279,6 @@ impl Train {
                     }
                 }
             }
-        }
-    }
-
-    pub(super) fn check_freeze(&self, cx: &mut CheckCx, model: &ModelShape) {
-        let names: Vec<&str> = model.parameters.iter().map(String::as_str).collect();
-        if names.is_empty() {
-            return;
-        }
-        match self.frozen(&names, &[]) {
-            Err((at, message)) => {
-                let text = self.freeze.get(at).map(String::as_str).unwrap_or_default();
-                let path = format!("freeze.{at}");
-                let mut diag = cx.diag(Code::E0205, &path, message);
-                diag = match suggest::nearest(text, names.iter().copied()) {
-                    Some(near) => diag.fix(cx.places.at(&path), format!("{near:?}")),
-                    None => diag
-                        .help(format!("names are such as `{}`; `*` stands for any part", names[0])),
-                };
-                cx.push(diag);
-            }
-            Ok(frozen)
-                if matches!(self.method, Method::Full) && frozen.iter().all(|frozen| *frozen) =>
-            {
-                let diag = cx.diag(
-                    Code::E0209,
-                    "freeze",
-                    "all parameters are frozen, so nothing is trained",
-                );
-                cx.push(diag.help("`method = head_only` freezes all but the head"));
-            }
-            Ok(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use super::Train;
 use crate::nn::Precision;
 use crate::step::run::{Inputs, Quick};
 use crate::step::value::Value;
-use crate::task::{Network, task};
+use crate::task::{Network, assemble, task};
 use crate::train::course::Course;
 use crate::train::trainer::Settings;
 use crate::train::{Budget, Examples, Keep, TokenExamples};
@@ -28,7 +28,12 @@ impl Train {
         let backbone = model.backbone().ok()?;
         let of_data = || task.output_count(&tokens.labels, backbone.as_ref()).ok();
         let outputs = head.outputs.or_else(of_data)?;
+        let adapter = self.method().ok()?.adapter();
         let network = Network::new(&model.config, task, head.kind, outputs).ok()?;
+        let network = match &adapter {
+            Some(request) => assemble::with_adapter(request, &model, network).ok()?,
+            None => network,
+        };
         let compute = self.precision.compute(&self.memory);
         let updates = quick.map(|quick| quick.updates);
         let settings = self.settings(Default::default(), updates, compute).ok()?;
@@ -42,13 +47,9 @@ impl Train {
 
     /// Values, gradients, moments and rounded copies.
     fn of_parameters(&self, network: &Network, settings: &Settings) -> Option<u64> {
-        let declarations = network.declarations();
-        let names: Vec<&str> = declarations.iter().map(|one| one.name.as_str()).collect();
-        let head = network.head().declarations();
-        let head: Vec<&str> = head.iter().map(|one| one.name.as_str()).collect();
-        let frozen = self.frozen(&names, &head).ok()?;
+        let frozen = self.frozen(network).ok()?;
         let (mut all, mut trained, mut rounded) = (0, 0, 0);
-        for (declaration, frozen) in declarations.iter().zip(frozen) {
+        for (declaration, frozen) in network.declarations().iter().zip(frozen) {
             let elements = declaration.elements() as u64;
             all += elements;
             trained += if frozen { 0 } else { elements };
@@ -62,8 +63,9 @@ impl Train {
         };
         let buffers = 1 + settings.optimizer.buffers() as u64;
         let kept = u64::from(matches!(settings.keep, Keep::Best(_)));
-        // Once more, as what was read: it is given back, but not to the system.
-        Some(4 * all * (2 + kept) + 4 * trained * buffers + rounded)
+        // What is read is shared by what stays as it is. What trains is there once more, as it was
+        // read: that is given back, but not to the system.
+        Some(4 * (all + trained * (1 + kept + buffers)) + rounded)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::step::value::{Predictions, Report, Scores, Value};
 use crate::task::assemble::{self, Assembled};
 use crate::task::{Logits, Outputs};
 use crate::train::evaluate::Scored;
-use crate::train::{LogRow, Trained, metrics, values};
+use crate::train::{LogRow, Trained, metrics};
 
 impl Train {
     pub(super) fn scores(&self, validation: &Table) -> Result<Scores, StepError> {
@@ -80,7 +80,7 @@ pub(super) fn head_of(labels: &Labels) -> &'static str {
 
 /// From a finished run to the step's outputs.
 pub(super) struct Finish<'a> {
-    pub model: &'a Model,
+    pub model: &'a Arc<Model>,
     pub tokens: &'a Tokens,
     pub assembled: &'a Assembled,
 }
@@ -93,11 +93,9 @@ impl Finish<'_> {
         validated: Option<(&Arc<Tokens>, &Targets)>,
     ) -> Result<Vec<(&'static str, Value)>, StepError> {
         let log = log(&trained)?;
-        let last = Arc::new(
-            self.model_of(values::copy(&self.assembled.parameters).map_err(ModelError::from)?)?,
-        );
+        let last = Arc::new(self.model_of(None)?);
         let kept = match trained.kept {
-            Some(values) => Arc::new(self.model_of(values)?),
+            Some(values) => Arc::new(self.model_of(Some(values))?),
             None => Arc::clone(&last),
         };
         let trained_parameters: usize = self
@@ -182,9 +180,9 @@ impl Finish<'_> {
         read.map_err(|error| ModelError::new(error.message))
     }
 
-    fn model_of(&self, values: Vec<Vec<f32>>) -> Result<Model, StepError> {
-        let Assembled { network, labels, .. } = self.assembled;
-        let mut model = assemble::trained(self.model, network, labels, values)?;
+    /// The model of these values, or of the parameters as they are.
+    fn model_of(&self, values: Option<Vec<Vec<f32>>>) -> Result<Model, StepError> {
+        let mut model = assemble::trained(self.model, self.assembled, values)?;
         model.tokenization = Some(self.tokens.tokenization);
         Ok(model)
     }
