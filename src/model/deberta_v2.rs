@@ -219,11 +219,14 @@ fn kinds(config: &Config) -> Result<[bool; 2]> {
         ))
     };
     let mut found = [false; 2];
-    let mut note = |name: &str| match name.trim().to_lowercase().as_str() {
-        "c2p" => Ok(found[0] = true),
-        "p2c" => Ok(found[1] = true),
-        "" => Ok(()),
-        other => Err(wrong(&format!("`{other}`"))),
+    let mut note = |name: &str| {
+        match name.trim().to_lowercase().as_str() {
+            "c2p" => found[0] = true,
+            "p2c" => found[1] = true,
+            "" => {}
+            other => return Err(wrong(&format!("`{other}`"))),
+        }
+        Ok(())
     };
     match config.get("pos_att_type") {
         None => {}
