@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod families;
 mod floors;
 mod forms;
 mod language;

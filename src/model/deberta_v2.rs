@@ -219,11 +219,14 @@ fn kinds(config: &Config) -> Result<[bool; 2]> {
         ))
     };
     let mut found = [false; 2];
-    let mut note = |name: &str| match name.trim().to_lowercase().as_str() {
-        "c2p" => Ok(found[0] = true),
-        "p2c" => Ok(found[1] = true),
-        "" => Ok(()),
-        other => Err(wrong(&format!("`{other}`"))),
+    let mut note = |name: &str| {
+        match name.trim().to_lowercase().as_str() {
+            "c2p" => found[0] = true,
+            "p2c" => found[1] = true,
+            "" => {}
+            other => return Err(wrong(&format!("`{other}`"))),
+        }
+        Ok(())
     };
     match config.get("pos_att_type") {
         None => {}
@@ -525,5 +528,36 @@ impl TextEncoder for Deberta {
             }),
             HeadKind::Embedding(_) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What transformers' `make_log_bucket_position` gives, on both sides of the borders.
+    #[test]
+    fn buckets_are_those_of_the_reference() {
+        let config = Config::parse(b"{}").unwrap();
+        let by = |buckets, farthest| ByDistance {
+            buckets,
+            farthest,
+            span: buckets,
+            ..ByDistance::new(&config, 512, [true, true]).unwrap()
+        };
+        for (buckets, farthest, list) in [
+            (
+                256,
+                512,
+                &[(-511, -255), (-300, -207), (-129, -129), (0, 0), (130, 130), (200, 169)][..],
+            ),
+            (16, 40, &[(-39, -15), (-12, -10), (-9, -9), (8, 8), (10, 9), (20, 13), (39, 15)]),
+        ] {
+            for (ahead, wanted) in list {
+                assert_eq!(by(buckets, farthest).bucket(*ahead), *wanted, "{buckets}: {ahead}");
+            }
+        }
+        // A table has a row for each, the nearest key's in the middle.
+        assert_eq!([40, 0, -40].map(|distance| by(16, 41).row(distance)), [1, 16, 31]);
     }
 }

@@ -189,19 +189,9 @@ impl ModernBert {
         format!("model.layers.{number}")
     }
 
-    fn linear(
-        &self,
-        name: &str,
-        to: usize,
-        from: usize,
-        bias: bool,
-        depth: usize,
-    ) -> Vec<Declaration> {
-        let deviation = self.embeddings.deviation;
-        match bias {
-            true => dense(name, [to, from], deviation, depth).into(),
-            false => vec![weight(name, [to, from], deviation, depth)],
-        }
+    /// Of new layers that write to the residual stream.
+    fn outward_deviation(&self) -> f64 {
+        self.embeddings.deviation / (2.0 * self.layers() as f64).sqrt()
     }
 
     fn norm(&self, name: &str, depth: usize) -> Vec<Declaration> {
@@ -273,6 +263,20 @@ impl ModernBert {
     }
 }
 
+/// `{name}.weight` `[to, from]` and, where it has one, `{name}.bias`.
+fn linear(
+    name: &str,
+    sizes: [usize; 2],
+    bias: bool,
+    deviation: f64,
+    depth: usize,
+) -> Vec<Declaration> {
+    match bias {
+        true => dense(name, sizes, deviation, depth).into(),
+        false => vec![weight(name, sizes, deviation, depth)],
+    }
+}
+
 /// Which layers are local: by `layer_types`, or all but every so many.
 fn local_layers(config: &Config, layers: usize) -> Result<Vec<bool>> {
     let every = config.size_or("global_attn_every_n_layers", Some(3))?;
@@ -340,12 +344,15 @@ impl Backbone for ModernBert {
             if number > 0 {
                 all.extend(self.norm(&own("attn_norm"), depth));
             }
-            let (attention, feed_forward) = (self.attention_bias, self.inner_bias);
-            all.extend(self.linear(&own("attn.Wqkv"), 3 * hidden, hidden, attention, depth));
-            all.extend(self.linear(&own("attn.Wo"), hidden, hidden, attention, depth));
+            let (inward, outward) = (self.embeddings.deviation, self.outward_deviation());
+            let linear = |name: &str, sizes, bias, deviation| {
+                linear(&own(name), sizes, bias, deviation, depth)
+            };
+            all.extend(linear("attn.Wqkv", [3 * hidden, hidden], self.attention_bias, inward));
+            all.extend(linear("attn.Wo", [hidden, hidden], self.attention_bias, outward));
             all.extend(self.norm(&own("mlp_norm"), depth));
-            all.extend(self.linear(&own("mlp.Wi"), 2 * inner, hidden, feed_forward, depth));
-            all.extend(self.linear(&own("mlp.Wo"), hidden, inner, feed_forward, depth));
+            all.extend(linear("mlp.Wi", [2 * inner, hidden], self.inner_bias, inward));
+            all.extend(linear("mlp.Wo", [hidden, inner], self.inner_bias, outward));
         }
         all.extend(self.norm("model.final_norm", self.layers()));
         all
@@ -406,9 +413,9 @@ impl Backbone for ModernBert {
 
     fn head(&self, kind: HeadKind, outputs: usize) -> Option<Box<dyn OutputHead>> {
         let depth = self.layers() + 1;
-        let deviation = self.embeddings.deviation;
         let head = |class| {
             let site = site_behind(self.layers());
+            let deviation = 1.0 / (self.hidden as f64).sqrt();
             let base = Base { outputs, hidden: self.hidden, site, deviation, depth };
             Head { family: self.clone(), class, kind, base }
         };
@@ -432,7 +439,7 @@ impl Backbone for ModernBert {
                 hidden: self.hidden,
                 width: self.hidden,
                 vocabulary: self.embeddings.vocabulary,
-                deviation,
+                deviation: self.outward_deviation(),
                 depth,
             }),
             HeadKind::Embedding(_) => return None,
@@ -462,7 +469,8 @@ impl OutputHead for Head {
     fn declarations(&self) -> Vec<Declaration> {
         let Base { outputs, hidden, deviation, depth, .. } = self.base;
         let bias = self.family.classifier.bias;
-        let mut all = self.family.linear("head.dense", hidden, hidden, bias, depth);
+        let outward = self.family.outward_deviation();
+        let mut all = linear("head.dense", [hidden, hidden], bias, outward, depth);
         all.extend(self.family.norm("head.norm", depth));
         all.extend(dense("classifier", [outputs, hidden], deviation, depth));
         all

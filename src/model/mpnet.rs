@@ -230,3 +230,35 @@ impl TextEncoder for Mpnet {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What transformers' `relative_position_bucket` gives, on both sides of the borders.
+    #[test]
+    fn buckets_are_those_of_the_reference() {
+        for (distance, wanted) in [
+            (-600, 15),
+            (-128, 15),
+            (-90, 14),
+            (-33, 12),
+            (-16, 10),
+            (-9, 8),
+            (-8, 8),
+            (-7, 7),
+            (0, 0),
+            (1, 17),
+            (7, 23),
+            (8, 24),
+            (9, 24),
+            (16, 26),
+            (33, 28),
+            (90, 30),
+            (127, 31),
+            (600, 31),
+        ] {
+            assert_eq!(bucket(distance), wanted, "{distance}");
+        }
+    }
+}

@@ -1,3 +1,5 @@
+//! Vocabularies learned by hand-made texts, and learned again to the same digest.
+
 use super::*;
 
 const ALGORITHMS: [Algorithm; 3] = [
