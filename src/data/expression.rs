@@ -101,12 +101,43 @@ pub const FUNCTIONS: &[Function] = &[
             _ => None,
         },
         call: |values, _| {
-            let pattern = match values.get(1) {
-                Some(ColumnData::Text(all)) => all.first().cloned().flatten().unwrap_or_default(),
-                _ => String::new(),
-            };
-            let pattern = compile(&pattern)?;
+            let pattern = compile(&first_text(values, 1))?;
             Ok(ColumnData::Bool(map_text(values, |text| pattern.is_match(text))))
+        },
+    },
+    Function {
+        name: "replace",
+        about: "the text with every match of a regular expression replaced; `$1` is its first group",
+        takes: "a text, a pattern such as `r\" @(.)@ \"` and a text",
+        arguments: 3,
+        check: |types| match types {
+            [ColumnType::Text, ColumnType::Text, ColumnType::Text] => Some(ColumnType::Text),
+            _ => None,
+        },
+        call: |values, _| {
+            let pattern = compile(&first_text(values, 1))?;
+            let with = first_text(values, 2);
+            Ok(ColumnData::Text(map_text(values, |text| {
+                pattern.replace_all(text, with.as_str()).into_owned()
+            })))
+        },
+    },
+    Function {
+        name: "joined",
+        about: "the texts of a list as one, with a blank between them",
+        takes: "a list of texts",
+        arguments: 1,
+        check: |types| match types {
+            [ColumnType::List(inner)] if **inner == ColumnType::Text => Some(ColumnType::Text),
+            _ => None,
+        },
+        call: |values, rows| {
+            Ok(ColumnData::Text(match values.first() {
+                Some(ColumnData::Texts(lists)) => {
+                    lists.iter().map(|list| Some(list.as_ref()?.join(" "))).collect()
+                }
+                _ => vec![None; rows],
+            }))
         },
     },
     Function {
@@ -131,6 +162,14 @@ fn map_text<T>(values: &[ColumnData], f: impl Fn(&str) -> T) -> Vec<Option<T>> {
     match values.first() {
         Some(ColumnData::Text(texts)) => texts.iter().map(|text| text.as_deref().map(&f)).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// The argument that is the same text in every row.
+fn first_text(values: &[ColumnData], argument: usize) -> String {
+    match values.get(argument) {
+        Some(ColumnData::Text(all)) => all.first().cloned().flatten().unwrap_or_default(),
+        _ => String::new(),
     }
 }
 
@@ -223,12 +262,15 @@ impl Expression {
                     .iter()
                     .map(|argument| argument.type_of(columns))
                     .collect::<Result<Vec<_>>>()?;
-                if name == "matches"
-                    && let Some(argument) = arguments.get(1)
-                {
-                    match argument {
-                        Expression::Text(pattern) => compile(pattern).map(drop)?,
-                        _ => return Err(fault("the pattern of `matches` is a string".to_string())),
+                if ["matches", "replace"].contains(&name.as_str()) {
+                    if let Some(Expression::Text(pattern)) = arguments.get(1) {
+                        compile(pattern).map(drop)?;
+                    }
+                    for other in arguments.iter().skip(1) {
+                        if !matches!(other, Expression::Text(_)) {
+                            let message = format!("behind its first, `{name}` takes strings");
+                            return Err(fault(message));
+                        }
                     }
                 }
                 let fits = types.len() == function.arguments;
@@ -523,6 +565,13 @@ mod tests {
         let pattern = Expression::Text("(?i)^re:".into());
         let matches = Expression::Call("matches".into(), vec![*column("text"), pattern]);
         assert_eq!(truths(&matches), [Some(false), Some(false), Some(true)]);
+        let arguments = ["^(.)e", "<$1>"].map(|text| Expression::Text(text.into()));
+        let replaced =
+            Expression::Call("replace".into(), [vec![*column("text")], arguments.into()].concat());
+        let ColumnData::Text(values) = evaluate(replaced) else { panic!() };
+        assert_eq!(values[0].as_deref(), Some("<H>llo world"));
+        let ColumnData::Text(values) = evaluate(call("joined", "tags")) else { panic!() };
+        assert_eq!(values, [Some(String::new()), None, Some("p".into())]);
         let half = of(Operation::Divide, "x", *column("x"));
         assert_eq!(evaluate(half), ColumnData::Float(vec![Some(1.0), None, None]));
         let joined = of(Operation::Add, "text", Expression::Text("!".into()));

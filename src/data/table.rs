@@ -18,6 +18,7 @@ use std::path::Path;
 pub const ROLES: &[&str] = &[
     "text",
     "text_pair",
+    "negative",
     "label",
     "words",
     "tags",

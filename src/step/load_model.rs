@@ -18,8 +18,8 @@ use crate::data::Tokenizer;
 use crate::model::adapter::ProbedAdapter;
 use crate::model::builtin::{BUILTINS, Builtin, builtin};
 use crate::model::{
-    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, architecture,
-    checkpoint,
+    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, Pooling,
+    architecture, checkpoint,
 };
 use crate::schema::{Bound, Map, Or, Pick, Port, PortType, Scalar, Secret};
 use crate::task::{Heads, Outputs};
@@ -203,15 +203,30 @@ fn embedded_tokenizer(builtin: &Builtin) -> Result<Tokenizer, crate::data::DataE
 }
 
 impl LoadModel {
-    fn choice(&self, backbone: &dyn Backbone) -> Option<HeadChoice> {
-        let request = self.head.as_ref()?.build()?;
+    /// The head that is asked for; what a folder says of its vectors decides where nothing else does.
+    fn choice(
+        &self,
+        backbone: &dyn Backbone,
+        found: &Found,
+    ) -> Result<Option<HeadChoice>, ModelError> {
+        let Some(request) = self.head.as_ref().and_then(Pick::build) else { return Ok(None) };
+        let kind = match (request.kind(), found) {
+            // What is asked for itself is the same beside any folder.
+            (kind, Found::Folder(folder))
+                if request.kind_beside(Some(Pooling::Cls)) != request.kind_beside(None) =>
+            {
+                checkpoint::stored_pooling(folder)?
+                    .map_or(kind, |stored| request.kind_beside(Some(stored)))
+            }
+            (kind, _) => kind,
+        };
         let task = request.task();
-        Some(HeadChoice {
+        Ok(Some(HeadChoice {
             task: task.name().to_string(),
-            kind: request.kind(),
+            kind,
             new: request.is_new(),
             outputs: task.fixed_outputs(backbone),
-        })
+        }))
     }
 
     /// The config with the fields that are overridden; the name of the field that is wrong.
@@ -302,7 +317,7 @@ impl LoadModel {
         let backbone = architecture(config)?.build(config)?;
         let mut names: Vec<String> =
             backbone.declarations().into_iter().map(|declaration| declaration.name).collect();
-        let Some(choice) = self.choice(backbone.as_ref()) else {
+        let Some(choice) = self.choice(backbone.as_ref(), found)? else {
             return Ok((LabelShape::Absent, false, names));
         };
         let outputs = choice.outputs.unwrap_or(1);
@@ -436,7 +451,11 @@ impl Step for LoadModel {
         }
         let shape = ModelShape {
             architecture: config.model_type().unwrap_or_default().to_string(),
-            head: self.choice(backbone.as_ref()).map(|choice| choice.task),
+            head: self
+                .head
+                .as_ref()
+                .and_then(Pick::build)
+                .map(|head| head.task().name().to_string()),
             labels,
             max_positions: backbone.max_length(),
             vocab_size: backbone.vocabulary(),
@@ -469,6 +488,8 @@ impl Step for LoadModel {
                 files.push(folder.join("config.json"));
                 files.extend(checkpoint::weight_files(&folder).map_err(of)?);
                 files.extend(tokenizer_files(&folder));
+                let pooling = folder.join(checkpoint::POOLING_FILE);
+                files.extend(pooling.is_file().then_some(pooling));
             }
             Found::Config(path) => files.push(path),
             Found::Embedded(_) => {}
@@ -497,7 +518,7 @@ impl Step for LoadModel {
             self.overridden(config).map_err(|(path, error)| unreadable(error).argument(path))?;
         let backbone =
             architecture(&config).and_then(|family| family.build(&config)).map_err(unreadable)?;
-        let choice = self.choice(backbone.as_ref());
+        let choice = self.choice(backbone.as_ref(), &found).map_err(unreadable)?;
         let tokenizer = match &self.tokenizer {
             Some(Or::Second(port)) => Some(cx.input(port)?),
             _ => self.other_tokenizer(cx.probe)?.map(Arc::new),

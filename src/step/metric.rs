@@ -45,7 +45,7 @@ impl Step for Metric {
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
         let shape = cx.shape(&self.predictions);
         let origin = cx.origin(&self.predictions);
-        let kind = shape.as_ref().and_then(|shape| kind_of(&shape.head));
+        let kind = shape.as_ref().and_then(|shape| kind_of(&shape.head, &shape.labels));
         if shape.as_ref().is_some_and(|shape| !shape.scored) {
             let diag = cx
                 .diag(

@@ -37,8 +37,8 @@ params! {
     ///
     /// Every operation keeps the order of the rows. Expressions name columns as `.text` or
     /// `."#1 String"`; they know `or`, `and`, `not`, comparisons, `+ - * /`, and the functions
-    /// `lower`, `words`, `length`, `matches` and `is_missing`. What is computed from a missing value
-    /// is missing.
+    /// `lower`, `words`, `length`, `matches`, `replace`, `joined` and `is_missing`. What is computed
+    /// from a missing value is missing.
     pub struct Prepare {
         /// One table, or several that are all treated alike.
         data: Port<port::SomeTables>;

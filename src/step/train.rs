@@ -24,6 +24,7 @@ use crate::data::Tokens;
 use crate::model::{Model, ModelError};
 use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
+use crate::task::embed::PairLoss;
 use crate::task::labels::{ModelLabels, Reconciled, align};
 use crate::task::{LossOptions, Network};
 use crate::train::evaluate::Scored;
@@ -32,6 +33,7 @@ use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
+pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
 use outcome::Finish;
 
@@ -103,11 +105,57 @@ params! {
     }
 }
 
+params! {
+    /// A text is nearer to its partner than to all other texts of the batch.
+    pub struct InBatchNegatives {
+        /// The factor on cosines before the softmax; 1 / temperature.
+        scale: f64 = PairLoss::SCALE, main, in (0.01, 10_000.0);
+    }
+}
+
+params! {
+    /// The cosine of two texts is their score.
+    pub struct CosineScores {
+        /// The score of texts that mean the same: scores are divided by it, and cosines are compared with
+        /// what comes out. 5 for STS-B.
+        highest: f64 = 1.0, main, in (1e-6, 1e9);
+    }
+}
+
+params! {
+    /// The cosines of pairs are in the order of their scores, whatever these are.
+    pub struct CosentOrder {
+        /// The factor on the differences of cosines.
+        scale: f64 = PairLoss::SCALE, main, in (0.01, 10_000.0);
+    }
+}
+
 variants! {
     /// what is to become small
     pub enum LossRule {
         /// Tokens are hidden, and guessed from those around them: `masked_language_model`.
         Masked(MaskedTokens) = "masked",
+        /// A text is nearer to its partner than to all other texts of the batch: cross entropy over
+        /// cosines. For `embedding` on pairs, with or without a column `negative`; labels are not read.
+        InBatchNegatives(InBatchNegatives) = "in_batch_negatives",
+        /// The cosine of two texts is their score: mean squared error. For `embedding` on pairs with
+        /// numbers as labels.
+        Cosine(CosineScores) = "cosine",
+        /// The cosines of pairs are in the order of their scores. For `embedding` on pairs with numbers as
+        /// labels, of which it is the usual loss.
+        Cosent(CosentOrder) = "cosent",
+    }
+}
+
+impl LossRule {
+    /// What vectors of pairs learn from, if it is about these.
+    fn pairs(&self) -> Option<PairLoss> {
+        Some(match self {
+            LossRule::Masked(_) => return None,
+            LossRule::InBatchNegatives(rule) => PairLoss::InBatch { scale: rule.scale },
+            LossRule::Cosine(rule) => PairLoss::Cosine { highest: rule.highest },
+            LossRule::Cosent(rule) => PairLoss::Cosent { scale: rule.scale },
+        })
     }
 }
 
@@ -233,16 +281,23 @@ impl Step for Train {
         if let Some(validation) = &validation {
             self.check_tokens(cx, "validate", &model, validation);
         }
-        if let Some(kind) = kind_of(&head) {
-            self.check_metrics(cx, &head, kind, &model.labels);
-            self.check_loss(cx, &head, kind, &model.labels);
+        // Vectors are of no labels; whether there are scores is the data's to say.
+        let labels = match &self.loss {
+            Some(LossRule::InBatchNegatives(_)) => LabelShape::Absent,
+            _ => model.labels.clone(),
+        };
+        let kind = kind_of(&head, &labels);
+        self.check_loss_rule(cx, &head, &labels);
+        if let Some(kind) = kind {
+            self.check_metrics(cx, &head, kind, &labels);
+            self.check_loss(cx, &head, &labels);
         }
         self.check_freeze(cx, &model);
         self.check_method(cx, &model);
         model.undrawn = false;
         let mut made = vec![("model", Shape::Model(model.clone())), ("last", Shape::Model(model))];
         if self.validate.is_some() {
-            let names = kind_of(&head).and_then(|kind| build(&self.metrics, kind).ok());
+            let names = kind.and_then(|kind| build(&self.metrics, kind).ok());
             let names = names.unwrap_or_default().iter().map(|metric| metric.name()).collect();
             made.push(("validation", Shape::Scores(names)));
             made.push((VALIDATIONS, Shape::Tables(Vec::new())));
@@ -279,20 +334,20 @@ impl Step for Train {
             cx.control.event(Event::Note { message: note.clone() });
         }
         let names = output_names(network, labels);
-        let targets = labels.apply(&network.task().targets(&tokens.targets, &tokens.labels)?);
+        let targets = self.targets(network, &tokens, labels)?;
         let loss = LossOptions {
             class_weights: self.class_weights(&names, &targets)?,
             label_smoothing: self.label_smoothing,
+            pairs: self.loss.as_ref().and_then(LossRule::pairs),
         };
         let unsupervised = targets.unsupervised();
         let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
             Some(tokens) => {
-                let targets = network.task().targets(&tokens.targets, &tokens.labels)?;
                 let known = known_labels(network, labels);
                 let aligned = align(known, &tokens.labels, network.task().name())?;
-                Some((tokens, aligned.apply(&targets)))
+                Some((tokens, self.targets(network, tokens, &aligned)?))
             }
         };
         let validation_examples = validated

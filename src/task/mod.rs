@@ -5,7 +5,7 @@
 pub mod assemble;
 mod choose;
 mod classify;
-mod embed;
+pub mod embed;
 pub mod labels;
 mod masked;
 mod multilabel;
@@ -18,7 +18,7 @@ use candle_core::Tensor;
 
 use crate::data::{Labels, Targets};
 use crate::entry;
-use crate::model::{Backbone, Config, HeadKind, LabelNames, ModelError, Pass, Result};
+use crate::model::{Backbone, Config, HeadKind, LabelNames, ModelError, Pass, Pooling, Result};
 use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
@@ -87,6 +87,8 @@ pub struct LossOptions {
     /// `[classes]`; the weight of a row is that of its class.
     pub class_weights: Option<Vec<f32>>,
     pub label_smoothing: f64,
+    /// What vectors learn from; none for what is usual for their targets.
+    pub pairs: Option<embed::PairLoss>,
 }
 
 /// The predictions for some rows.
@@ -135,6 +137,15 @@ pub trait Task: Send + Sync {
     ) -> Result<Tensor>;
     /// The plain loss of every row, without weights or smoothing, and its supervised elements.
     fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss>;
+    /// The losses of rows where options decide which loss it is.
+    fn losses_under(
+        &self,
+        logits: &Logits,
+        targets: &Targets,
+        _options: &LossOptions,
+    ) -> Vec<RowLoss> {
+        self.row_losses(logits, targets)
+    }
     /// Whether an evaluation keeps the logits; else it keeps the losses alone.
     fn keeps_logits(&self) -> bool {
         true
@@ -168,6 +179,10 @@ pub trait HeadRequest {
     fn task(&self) -> &'static dyn Task;
     /// What of a model it needs.
     fn kind(&self) -> HeadKind;
+    /// The same, where a folder says how its vectors are pooled.
+    fn kind_beside(&self, _stored: Option<Pooling>) -> HeadKind {
+        self.kind()
+    }
     /// Whether it is to be drawn anew even if the checkpoint has one.
     fn is_new(&self) -> bool;
 }
@@ -258,6 +273,7 @@ fn misfit_labels(task: &dyn Task, labels: &Labels) -> ModelError {
         Labels::Classes { .. } => Targets::Class(Vec::new()),
         Labels::Multi { .. } => Targets::Multi { classes: 0, values: Vec::new() },
         Labels::Tags { .. } => Targets::Each { starts: Vec::new(), classes: Vec::new() },
+        Labels::Answers => Targets::Spans(Vec::new()),
     };
     misfit(task, &like)
 }

@@ -97,7 +97,7 @@ fn smoothing_and_weights_are_those_of_pytorch() {
         ),
     ] {
         let class_weights = weighted.then(|| vec![1.0, 2.0, 0.5]);
-        let options = LossOptions { class_weights, label_smoothing };
+        let options = LossOptions { class_weights, label_smoothing, pairs: None };
         let denominator = classify.denominator(&targets, &options);
         for path in [Path::Fused, Path::Reference] {
             let logits = Var::new(&logits, &Device::Cpu).unwrap();

@@ -4,7 +4,7 @@
 use crate::data::Targets;
 use crate::model::{Compute, Pass, Result};
 use crate::nn::Parameters;
-use crate::task::{Logits, Network, RowLoss};
+use crate::task::{Logits, LossOptions, Network, RowLoss};
 
 use super::source::Examples;
 
@@ -47,6 +47,18 @@ pub fn score(
     network: &Network,
     parameters: &Parameters,
     examples: &dyn Examples,
+    compute: Compute,
+    done: &mut dyn FnMut(Done) -> bool,
+) -> Result<Option<Scored>> {
+    score_under(network, parameters, examples, &LossOptions::default(), compute, done)
+}
+
+/// [`score`] where options decide what the loss is.
+pub fn score_under(
+    network: &Network,
+    parameters: &Parameters,
+    examples: &dyn Examples,
+    options: &LossOptions,
     compute: Compute,
     done: &mut dyn FnMut(Done) -> bool,
 ) -> Result<Option<Scored>> {
@@ -105,7 +117,7 @@ pub fn score(
             let logits: Vec<f32> = rows.into_iter().flat_map(|row| row.logits).collect();
             let targets = examples.targets(&every, None);
             let made = Logits { values: &logits, outputs, starts: &starts };
-            let losses = task.row_losses(&made, &targets);
+            let losses = task.losses_under(&made, &targets, options);
             (logits, losses, targets)
         }
         false => {

@@ -346,8 +346,9 @@ fn validate(
     control: &mut dyn Control,
 ) -> Result<Event> {
     control.event(&Event::Validating { rows: set.examples.rows() });
+    let (examples, options, compute) = (set.examples, &settings.loss, settings.compute);
     let scored =
-        evaluate::score(network, parameters, set.examples, settings.compute, &mut |_| true)?;
+        evaluate::score_under(network, parameters, examples, options, compute, &mut |_| true)?;
     let scored = scored.ok_or_else(|| ModelError::new("the validation was ended"))?;
     let loss = scored.mean_loss();
     let update = state.update;

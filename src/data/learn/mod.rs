@@ -138,7 +138,9 @@ impl Learning {
             "vocab": numbered(Vec::new())});
         let engine = Engine::from_bytes(self.file(nothing)?).map_err(fault)?;
         let of_text = |text: &String| -> Result<BTreeMap<String, u64>> {
-            let mut normalized = NormalizedString::from(text.as_str());
+            // Special tokens stand for themselves wherever they occur.
+            let plain = SPECIAL.iter().fold(text.clone(), |text, token| text.replace(token, " "));
+            let mut normalized = NormalizedString::from(plain);
             if let Some(normalizer) = engine.get_normalizer() {
                 normalizer.normalize(&mut normalized).map_err(fault)?;
             }

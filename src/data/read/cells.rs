@@ -10,6 +10,7 @@ use crate::data::labels::unknown_label;
 pub(super) const TEXT_ROLES: &[&str] = &[
     "text",
     "text_pair",
+    "negative",
     "question",
     "context",
     "prompt",

@@ -1,8 +1,11 @@
 //! Tokenized rows: ids without padding, one row behind the other, with the rows' targets.
 //! How texts become rows is in `texts`, the file that tokens are kept in is in `file`.
 
+mod choices;
 mod file;
 mod form;
+mod questions;
+mod separate;
 mod texts;
 mod words;
 
@@ -56,6 +59,9 @@ pub struct TokenReport {
     pub dropped: usize,
     /// The longest row before it was cut, in tokens.
     pub longest: usize,
+    /// Answers of which no row holds the whole; none where rows are no questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_answers: Option<usize>,
 }
 
 /// Tokenized rows. A row is one sequence, or several that are read together: choices, or texts to
@@ -92,6 +98,8 @@ pub enum Parts {
     Words(Words),
     /// Rows are a question with a context, or a part of it.
     Contexts(Contexts),
+    /// A row is several texts, each a sequence of its own.
+    Texts(SeparateTexts),
 }
 
 /// Sentences whose words have a tag each.
@@ -116,8 +124,11 @@ pub struct Contexts {
     /// The question of each row, in order.
     pub questions: Vec<usize>,
     /// For each token of all rows: the characters of the context that it stands for, as bytes from and
-    /// to; none for tokens that are not of the context.
+    /// to; none for tokens that are not of the context. A tensor of the file.
+    #[serde(skip)]
     pub spans: Vec<Option<(u32, u32)>>,
+    /// The token of each row that stands for no answer.
+    pub no_answer: Vec<usize>,
     pub question_ids: Vec<String>,
     /// Of each question: its context, as a place in `texts`.
     pub contexts: Vec<usize>,
@@ -128,6 +139,13 @@ pub struct Contexts {
     pub answered: bool,
 }
 
+/// Texts that are sequences of their own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SeparateTexts {
+    /// For each sequence of all rows: the number of its text among the different ones.
+    pub texts: Vec<usize>,
+}
+
 impl Tokens {
     /// Tokenizes the rows of a table, in the form that its columns have.
     ///
@@ -136,7 +154,11 @@ impl Tokens {
     /// `overflow` is `Error`.
     pub fn of(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
         let form = Form::of(|column| table.has(column), how.separate);
-        let pair = form == Form::Pairs;
+        let pair = match form {
+            Form::Pairs | Form::Questions => true,
+            Form::Choices => ["text", "context", "question"].iter().any(|name| table.has(name)),
+            Form::Texts | Form::Words | Form::Separate => false,
+        };
         let special = tokenizer.special_tokens(pair);
         let least = special + if pair { 2 } else { 1 };
         if how.max_length < least {
@@ -152,10 +174,9 @@ impl Tokens {
         match form {
             Form::Texts | Form::Pairs => Self::of_texts(table, tokenizer, how),
             Form::Words => Self::of_words(table, tokenizer, how),
-            Form::Questions | Form::Choices | Form::Separate => Err(DataError::new(
-                Fault::Tokenizer,
-                format!("{} cannot be tokenized yet", form.describe()),
-            )),
+            Form::Separate => Self::of_separate(table, tokenizer, how),
+            Form::Questions => Self::of_questions(table, tokenizer, how),
+            Form::Choices => Self::of_choices(table, tokenizer, how),
         }
     }
 
@@ -231,18 +252,21 @@ impl Tokens {
             sequences: self.sequences.as_ref().map(|all| all.get(..=rows).unwrap_or(&[0]).into()),
             targets: self.targets.take(&kept),
             ids: self.ids.iter().take(rows).cloned().collect(),
-            parts: self.parts.head(rows, end),
+            parts: self.parts.head(rows, sequences, end),
             ..self.clone()
         }
     }
 }
 
 impl Parts {
-    /// The parts of the first rows, which have so many tokens. What was cut in the middle counts as
+    /// The parts of the first rows, which have so many sequences and tokens. What was cut in the middle counts as
     /// it is: its last rows are missing.
-    fn head(&self, rows: usize, tokens: usize) -> Parts {
+    fn head(&self, rows: usize, sequences: usize, tokens: usize) -> Parts {
         match self {
             Parts::Rows => Parts::Rows,
+            Parts::Texts(all) => Parts::Texts(SeparateTexts {
+                texts: all.texts.iter().take(sequences).copied().collect(),
+            }),
             Parts::Words(all) => {
                 let sentences: Vec<usize> = all.sentences.iter().take(rows).copied().collect();
                 let count = sentences.last().map_or(0, |last| last + 1);
@@ -260,6 +284,7 @@ impl Parts {
                 Parts::Contexts(Contexts {
                     questions,
                     spans: all.spans.iter().take(tokens).copied().collect(),
+                    no_answer: all.no_answer.iter().take(rows).copied().collect(),
                     question_ids: all.question_ids.iter().take(count).cloned().collect(),
                     contexts: all.contexts.iter().take(count).copied().collect(),
                     texts: all.texts.clone(),
@@ -333,7 +358,8 @@ mod tests {
         assert_eq!(cut.input_ids(1), [2, 4, 5, 3]);
         assert_eq!(cut.input_ids(2), [2, 3]);
         assert_eq!(cut.input_ids(3), [0u32; 0]);
-        let report = TokenReport { rows: 3, tokens: 10, truncated: 1, dropped: 0, longest: 6 };
+        let report =
+            TokenReport { rows: 3, tokens: 10, truncated: 1, longest: 6, ..TokenReport::default() };
         assert_eq!(cut.report, report);
         assert_eq!(cut.targets, Targets::Class(vec![0, 1, 0]));
         let dropped = Tokens::of(&table, &tokenizer, how(4, Overflow::Drop)).unwrap();
@@ -358,6 +384,31 @@ mod tests {
         let labelled = table(&[("text", text(&["a b c d"])), ("label", text(&["x"]))]);
         let error = Tokens::of(&labelled, &tokenizer(), how(4, Overflow::Stride(0))).unwrap_err();
         assert!(error.message.contains("with labels"), "{error}");
+    }
+
+    #[test]
+    fn texts_to_compare_are_sequences_of_their_own() {
+        let table = table(&[
+            ("text", text(&["a b", "c"])),
+            ("text_pair", text(&["b", "a b c d"])),
+            ("negative", text(&["c", "d"])),
+        ]);
+        let apart = |overflow| Tokenization { separate: true, ..how(4, overflow) };
+        let made = Tokens::of(&table, &tokenizer(), apart(Overflow::Truncate)).unwrap();
+        assert_eq!(made.input_ids(0), [2, 4, 5, 3, 2, 5, 3, 2, 6, 3]);
+        assert_eq!(made.sequence_lengths(1).collect::<Vec<_>>(), [3, 4, 3]);
+        assert_eq!((made.report.truncated, made.rows()), (1, 2));
+        let parts = Parts::Texts(SeparateTexts { texts: vec![0, 1, 2, 2, 3, 4] });
+        assert_eq!(made.parts, parts);
+        let first = made.head(1);
+        assert_eq!(first.parts, Parts::Texts(SeparateTexts { texts: vec![0, 1, 2] }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.safetensors");
+        made.write(&path).unwrap();
+        assert_eq!(Tokens::read(&path).unwrap(), made);
+        let dropped = Tokens::of(&table, &tokenizer(), apart(Overflow::Drop)).unwrap();
+        assert_eq!(dropped.ids, ["0"]);
+        assert!(Tokens::of(&table, &tokenizer(), apart(Overflow::Stride(0))).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::sentence;
 use crate::model::value::of_data;
-use crate::model::{Model, ModelError, Result, adapter, head as head_module};
+use crate::model::{HeadKind, Model, ModelError, Result, adapter, head as head_module};
 
 /// A file that was written, by its name, and its size in bytes.
 pub type SavedFile = (String, u64);
@@ -23,6 +24,9 @@ pub fn save_folder(
     let mut saved = Vec::new();
     let mut save = |name: &str, bytes: &[u8]| -> Result<()> {
         let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| ModelError::io(parent, &error))?;
+        }
         std::fs::write(&path, bytes).map_err(|error| ModelError::io(&path, &error))?;
         saved.push((name.to_string(), bytes.len() as u64));
         Ok(())
@@ -31,6 +35,11 @@ pub fn save_folder(
     match &model.adapter {
         Some(adapted) => adapter::save(model, adapted, base, &mut save)?,
         None => save("model.safetensors", &model.tensor_bytes()?)?,
+    }
+    if let Some(HeadKind::Embedding(pooling)) = model.head.as_ref().map(|head| head.kind) {
+        for (name, bytes) in sentence::files(model, pooling)? {
+            save(name, &bytes)?;
+        }
     }
     if let Some(tokenizer) = &model.tokenizer {
         for (name, bytes) in tokenizer.files().map_err(of_data)? {

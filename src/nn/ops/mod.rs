@@ -20,6 +20,7 @@ pub mod loss;
 pub mod mean_rows;
 pub mod noise;
 pub mod rotary;
+pub mod similarity;
 pub mod split;
 pub mod take_rows;
 pub(crate) mod tensor;

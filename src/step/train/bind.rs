@@ -5,8 +5,9 @@ use crate::base::Code;
 use crate::data::{BatchSize, Targets, Tokens};
 use crate::model::{Compute, Model};
 use crate::schema::{Or, Pick, Unit};
-use crate::step::eval::masking;
+use crate::step::eval::{masking, partners};
 use crate::step::run::StepError;
+use crate::task::labels::Reconciled;
 use crate::task::{LossOptions, Network, Outputs};
 use crate::train::masking::Masking;
 use crate::train::metrics::PickMetric;
@@ -20,6 +21,40 @@ fn length(of: &Length) -> Budget {
 }
 
 impl Train {
+    /// The targets of rows, in the model's order of labels.
+    pub(super) fn targets(
+        &self,
+        network: &Network,
+        tokens: &Tokens,
+        labels: &Reconciled,
+    ) -> Result<Targets, StepError> {
+        let targets = labels.apply(&network.task().targets(&tokens.targets, &tokens.labels)?);
+        if network.task().outputs() != Outputs::Vectors {
+            return Ok(targets);
+        }
+        let wrong = |message: String| StepError::new(Code::E0502, message).argument("loss");
+        match (&self.loss, &targets) {
+            (Some(LossRule::InBatchNegatives(_)), _) | (None, Targets::None) => {
+                Ok(partners(tokens.rows()))
+            }
+            (Some(_), Targets::None) => Err(wrong("the rows have no scores to learn".to_string())
+                .help("`loss = in_batch_negatives` learns from pairs alone")),
+            (Some(LossRule::Cosine(rule)), Targets::Value(scores)) => {
+                let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                if f64::from(most) > rule.highest {
+                    let message = format!(
+                        "a score is {most}, and no cosine is more than 1 = {most} / {most}"
+                    );
+                    return Err(wrong(message).help(format!(
+                        "`loss = cosine({most})` compares cosines with score / {most}"
+                    )));
+                }
+                Ok(targets)
+            }
+            _ => Ok(targets),
+        }
+    }
+
     /// Rows as the head learns from them.
     pub(super) fn examples<'a>(
         &self,
