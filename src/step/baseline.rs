@@ -66,7 +66,8 @@ impl Step for Baseline {
                 check_labels(self, &table, of_words, cx);
                 labels = table.labels;
             } else {
-                scored = table.has(target);
+                // What is predicted without its input is a mistake already.
+                scored = table.has(target) || !table.has(input);
             }
         }
         let made = PredictionsShape { head: head.to_string(), labels, scored };
