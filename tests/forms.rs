@@ -92,8 +92,8 @@ train tuned {
   validate       = tokens
   optimizer      = adamw(learning_rate = 1e-3)
   batch          = 8
-  budget         = 80 updates
-  validate_every = 40 updates
+  budget         = 50 updates
+  validate_every = 25 updates
   keep           = best(squad_f1)
 }
 eval predicted { model = tuned, data = tokens, answers = spans(max_length = 12) }
@@ -134,7 +134,8 @@ train tuned {
   validate  = tokens
   optimizer = adamw(learning_rate = 5e-4)
   batch     = 8
-  budget    = 80 updates
+  budget    = 30 updates
+  validate_every = 30 updates
   keep      = best(accuracy)
 }
 eval predicted { model = tuned, data = tokens }
