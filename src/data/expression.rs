@@ -566,7 +566,8 @@ mod tests {
         let matches = Expression::Call("matches".into(), vec![*column("text"), pattern]);
         assert_eq!(truths(&matches), [Some(false), Some(false), Some(true)]);
         let arguments = ["^(.)e", "<$1>"].map(|text| Expression::Text(text.into()));
-        let replaced = Expression::Call("replace".into(), [vec![*column("text")], arguments.into()].concat());
+        let replaced =
+            Expression::Call("replace".into(), [vec![*column("text")], arguments.into()].concat());
         let ColumnData::Text(values) = evaluate(replaced) else { panic!() };
         assert_eq!(values[0].as_deref(), Some("<H>llo world"));
         let ColumnData::Text(values) = evaluate(call("joined", "tags")) else { panic!() };

@@ -30,5 +30,7 @@ pub use shared::{Shared, count as count_shared, shared};
 pub use split::{PARTS, Split, SplitBy};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
 pub use tokenizer::{SpecialIds, Tokenizer};
-pub use tokens::{Contexts, Form, Overflow, Parts, SeparateTexts, TokenReport, Tokenization, Tokens, Words};
+pub use tokens::{
+    Contexts, Form, Overflow, Parts, SeparateTexts, TokenReport, Tokenization, Tokens, Words,
+};
 pub use write::{to_bytes, write, written_formats};

@@ -18,8 +18,8 @@ use crate::data::Tokenizer;
 use crate::model::adapter::ProbedAdapter;
 use crate::model::builtin::{BUILTINS, Builtin, builtin};
 use crate::model::{
-    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, Pooling, architecture,
-    checkpoint,
+    self, Backbone, Config, HeadChoice, LabelNames, LoadReport, Model, ModelError, Pooling,
+    architecture, checkpoint,
 };
 use crate::schema::{Bound, Map, Or, Pick, Port, PortType, Scalar, Secret};
 use crate::task::{Heads, Outputs};
@@ -451,7 +451,11 @@ impl Step for LoadModel {
         }
         let shape = ModelShape {
             architecture: config.model_type().unwrap_or_default().to_string(),
-            head: self.head.as_ref().and_then(Pick::build).map(|head| head.task().name().to_string()),
+            head: self
+                .head
+                .as_ref()
+                .and_then(Pick::build)
+                .map(|head| head.task().name().to_string()),
             labels,
             max_positions: backbone.max_length(),
             vocab_size: backbone.vocabulary(),

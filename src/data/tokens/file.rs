@@ -179,7 +179,7 @@ impl Tokens {
         let sound = covers(&offsets, input_ids.len())
             && sequences.as_ref().is_none_or(|rows| covers(rows, all_sequences))
             && each
-            && header.parts.fits(rows, input_ids.len())
+            && header.parts.fits(rows, all_sequences, input_ids.len())
             && token_type_ids.len() == input_ids.len()
             && header.ids.len() == rows
             && targets.rows().is_none_or(|found| found == rows);
@@ -220,10 +220,11 @@ struct FileHeader {
 }
 
 impl Parts {
-    /// Whether what is said of rows and tokens is said of all of them, and of what is there.
-    fn fits(&self, rows: usize, tokens: usize) -> bool {
+    /// Whether what is said of rows, sequences and tokens is said of all of them, and of what is there.
+    fn fits(&self, rows: usize, sequences: usize, tokens: usize) -> bool {
         match self {
             Parts::Rows => true,
+            Parts::Texts(all) => all.texts.len() == sequences,
             Parts::Words(all) => {
                 let count = all.words.len();
                 all.sentences.len() == rows

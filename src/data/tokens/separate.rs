@@ -22,8 +22,9 @@ impl Tokens {
     ) -> Result<Tokens> {
         if matches!(how.overflow, Overflow::Stride(_)) {
             let message = "texts to compare cannot become several rows that overlap";
-            return Err(DataError::new(Fault::Tokenizer, message)
-                .help("`overflow = truncate` cuts them"));
+            return Err(
+                DataError::new(Fault::Tokenizer, message).help("`overflow = truncate` cuts them")
+            );
         }
         let columns: Vec<Vec<String>> = COLUMNS
             .iter()
@@ -42,7 +43,9 @@ impl Tokens {
                     let full = tokenizer.encode(text, None)?;
                     let whole = full.ids.len();
                     let kept = match how.overflow {
-                        Overflow::Truncate if whole > how.max_length => cutter.encode(text, None)?,
+                        Overflow::Truncate if whole > how.max_length => {
+                            cutter.encode(text, None)?
+                        }
                         _ => full,
                     };
                     Ok((kept.ids, kept.type_ids, whole))

@@ -10,8 +10,14 @@ use crate::model::{Model, ModelError, Pooling, Result};
 pub const POOLING_FILE: &str = "1_Pooling/config.json";
 const MODE: &str = "pooling_mode_";
 /// The ways that the file knows, each a field behind [`MODE`].
-const MODES: [&str; 6] =
-    ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"];
+const MODES: [&str; 6] = [
+    "cls_token",
+    "mean_tokens",
+    "max_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
+];
 
 /// How the folder of a model says that its vectors are pooled; `None` where it does not.
 ///

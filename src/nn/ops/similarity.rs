@@ -1,6 +1,6 @@
 //! How alike vectors are: rows of length 1, their products, and the loss that wants them in order.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor, WithDType, bail};
 
 use super::tensor::{Slice, by_dtype};
 use crate::nn::Real;
@@ -225,7 +225,10 @@ pub fn cosent(
 
 /// The value of [`cosent`] with a factor of 1, and its gradient.
 pub fn ordered(cosines: &[f64], scores: &[f32], scale: f64) -> (f64, Vec<f64>) {
-    let pairs = || pairs_in_order(scores).map(|(low, high)| (low, high, scale * (cosines[low] - cosines[high])));
+    let pairs = || {
+        pairs_in_order(scores)
+            .map(|(low, high)| (low, high, scale * (cosines[low] - cosines[high])))
+    };
     // The 1 is e^0.
     let most = pairs().map(|(.., power)| power).fold(0.0, f64::max);
     let total = pairs().map(|(.., power)| (power - most).exp()).sum::<f64>() + (-most).exp();

@@ -50,9 +50,8 @@ fn is_scored(table: &Table) -> bool {
 }
 
 pub(super) fn scored(table: &Table) -> Result<Scored, StepError> {
-    let unfit = |error: crate::train::metrics::ScoredError| {
-        StepError::new(Code::E0701, error.to_string())
-    };
+    let unfit =
+        |error: crate::train::metrics::ScoredError| StepError::new(Code::E0701, error.to_string());
     if table.has("rank") {
         let ColumnData::Int(ranks) = table.column("rank")? else {
             return Err(StepError::internal("the column `rank` holds no numbers"));
@@ -104,9 +103,8 @@ fn ranks(vectors: &Vectors, rows: usize, parts: &Parts) -> Vec<usize> {
         let [first, second, ..] = numbers[row].as_slice() else { return 1 };
         let own = vectors.cosine(row, 0, row, 1);
         let right = right.get(first);
-        let is_wrong = |number: &usize| {
-            number != second && !right.is_some_and(|right| right.contains(number))
-        };
+        let is_wrong =
+            |number: &usize| number != second && !right.is_some_and(|right| right.contains(number));
         let ahead = documents.iter().filter(|(number, (other, text))| {
             is_wrong(number) && vectors.cosine(row, 0, *other, *text) >= own
         });
@@ -164,11 +162,14 @@ mod tests {
 
     #[test]
     fn scores_are_compared_with_cosines() {
-        let values = [1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0];
+        let values =
+            [1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0];
         let parts = Parts::Texts(SeparateTexts { texts: (0..8).collect() });
         let targets = Targets::Value(vec![5.0, 1.0, 3.0, f32::NAN]);
         let predictions = Predictions::new(&made(&values, &targets, &parts)).expect("predictions");
-        let Scored::Values(values) = predictions.scored().expect("scored") else { panic!("values") };
+        let Scored::Values(values) = predictions.scored().expect("scored") else {
+            panic!("values")
+        };
         assert_eq!(values.truth(), [5.0, 1.0, 3.0]);
         for (found, cosine) in values.predicted().iter().zip([1.0, 0.0, 0.5f64.sqrt()]) {
             assert!((found - cosine).abs() < 1e-6, "{found} {cosine}");

@@ -42,10 +42,12 @@ impl Train {
             (Some(LossRule::Cosine(rule)), Targets::Value(scores)) => {
                 let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 if f64::from(most) > rule.highest {
-                    let message =
-                        format!("a score is {most}, and no cosine is more than 1 = {most} / {most}");
-                    return Err(wrong(message)
-                        .help(format!("`loss = cosine({most})` compares cosines with score / {most}")));
+                    let message = format!(
+                        "a score is {most}, and no cosine is more than 1 = {most} / {most}"
+                    );
+                    return Err(wrong(message).help(format!(
+                        "`loss = cosine({most})` compares cosines with score / {most}"
+                    )));
                 }
                 Ok(targets)
             }

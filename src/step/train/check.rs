@@ -235,7 +235,9 @@ impl Train {
             let diag = cx
                 .diag(Code::E0209, "loss", format!("`{head}` does not learn by this loss"))
                 .also(origin, format!("`head = {head}`"))
-                .help(format!("it belongs to `head = {own}` of `load-model`; `loss` can be left out"));
+                .help(format!(
+                    "it belongs to `head = {own}` of `load-model`; `loss` can be left out"
+                ));
             cx.push(diag);
         }
         let by_scores = matches!(&self.loss, Some(LossRule::Cosine(_) | LossRule::Cosent(_)));
@@ -244,7 +246,11 @@ impl Train {
         if by_scores && (words || *labels == LabelShape::Absent) {
             let found = if words { "labels that are no numbers" } else { "no labels" };
             let diag = cx
-                .diag(Code::E0406, "loss", format!("these rows have {found}, and this loss learns scores"))
+                .diag(
+                    Code::E0406,
+                    "loss",
+                    format!("these rows have {found}, and this loss learns scores"),
+                )
                 .also(cx.origin(&self.data), "made here")
                 .help("`loss = in_batch_negatives` learns from pairs alone");
             cx.push(diag);
@@ -253,7 +259,9 @@ impl Train {
             let diag = cx
                 .diag(Code::E0406, "data", "the labels of these rows are no scores of pairs")
                 .also(cx.origin(&self.data), "made here")
-                .help("`loss = in_batch_negatives` learns from pairs alone, and does not read labels");
+                .help(
+                    "`loss = in_batch_negatives` learns from pairs alone, and does not read labels",
+                );
             cx.push(diag);
         }
     }
