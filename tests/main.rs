@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod floors;
+mod forms;
 mod language;
 mod methods;
 mod metrics;

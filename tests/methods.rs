@@ -128,6 +128,7 @@ fn settings(updates: u64, batch: usize, gradient_accumulation: usize) -> Setting
             &[("learning_rate", Bound::Float(1e-2)), ("weight_decay", Bound::Float(0.1))],
         ),
         schedule: pick::<Schedules>("linear", &[]),
+        neftune: None,
         budget: Budget::Updates(updates),
         batch: BatchSize::Rows(batch),
         gradient_accumulation,

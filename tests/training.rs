@@ -359,7 +359,7 @@ fn neftune_adds_the_same_noise_on_every_way_and_none_in_evaluation() {
     assert!((parts - loss).abs() <= 1e-5 * loss.abs(), "{parts} {loss}");
     assert!(distance(&in_parts, &noisy) < 1e-5);
     let logits = |pass: &Pass| {
-        let input = rows.input(&rows.all(), 0).expect("an input");
+        let input = rows.input(&rows.all(), 0, None).expect("an input");
         let logits = made.network.logits(&made.parameters, &input, pass).expect("logits");
         logits.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).expect("values")
     };

@@ -171,7 +171,10 @@ fn tell(
     for step in &outcome.steps {
         if let Some(path) = &step.placed {
             console.result(&format!("{}: {}", step.name, shown(path)));
-            saved = saved.or_else(|| path.join("config.json").is_file().then(|| path.clone()));
+            // An adapter alone cannot be asked.
+            let has = |name: &str| path.join(name).is_file();
+            let is_whole = has("config.json") && !has(crate::model::adapter::CONFIG_FILE);
+            saved = saved.or_else(|| is_whole.then(|| path.clone()));
         }
     }
     if !console.quiet {

@@ -22,6 +22,8 @@ pub enum Labels {
     Multi { names: Vec<String>, declared: bool },
     /// One class a word; they are in the column `tags`.
     Tags { names: Vec<String>, declared: bool },
+    /// A part of the row's context; they are in the column `answers`.
+    Answers,
 }
 
 /// The labels of some rows, as the engine reads them.
@@ -53,7 +55,7 @@ impl Labels {
             Labels::Classes { names, .. }
             | Labels::Multi { names, .. }
             | Labels::Tags { names, .. } => names,
-            Labels::Unknown | Labels::Values => &[],
+            Labels::Unknown | Labels::Values | Labels::Answers => &[],
         }
     }
 
@@ -119,7 +121,7 @@ impl Labels {
     pub fn targets(&self, column: Option<&ColumnData>) -> Result<Targets, (usize, DataError)> {
         let Some(column) = column else { return Ok(Targets::None) };
         match self {
-            Labels::Unknown | Labels::Tags { .. } => Ok(Targets::None),
+            Labels::Unknown | Labels::Tags { .. } | Labels::Answers => Ok(Targets::None),
             Labels::Values => Ok(Targets::Value(match column {
                 ColumnData::Float(values) => values
                     .iter()

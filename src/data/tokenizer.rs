@@ -54,6 +54,13 @@ pub(super) struct Encoded {
     pub type_ids: Vec<u32>,
 }
 
+/// A text as tokens, without special ones.
+pub(super) struct Pieces {
+    pub ids: Vec<u32>,
+    /// The part of the text that each token stands for, as bytes from and to.
+    pub spans: Vec<(u32, u32)>,
+}
+
 /// Words as tokens.
 pub(super) struct WordPieces {
     pub ids: Vec<u32>,
@@ -67,6 +74,8 @@ pub(super) struct Framed {
     pub type_ids: Vec<u32>,
     /// Special tokens before the first id.
     pub before: usize,
+    /// Where the ids of the second text of a pair begin.
+    pub second: usize,
 }
 
 impl Tokenizer {
@@ -259,32 +268,51 @@ impl Tokenizer {
         Ok(WordPieces { first_of: first_of.collect(), ids: encoding.get_ids().to_vec() })
     }
 
-    /// Puts the special tokens of a single text around ids.
-    pub(super) fn frame(&self, ids: &[u32]) -> Result<Framed> {
+    /// The tokens of a text and where they stand in it, without special tokens.
+    pub(super) fn encode_pieces(&self, text: &str) -> Result<Pieces> {
+        let fault = |error: tokenizers::Error| {
+            DataError::new(Fault::Tokenizer, format!("the text cannot be tokenized: {error}"))
+        };
+        let encoding = self.engine.encode(text, false).map_err(fault)?;
+        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let spans = encoding.get_offsets().iter().map(|(from, to)| (place(*from), place(*to)));
+        Ok(Pieces { spans: spans.collect(), ids: encoding.get_ids().to_vec() })
+    }
+
+    /// Puts the special tokens of a single text or of a pair around ids.
+    pub(super) fn frame(&self, ids: &[u32], pair: Option<&[u32]>) -> Result<Framed> {
         use tokenizers::PostProcessor;
         let fault = |error: tokenizers::Error| {
             DataError::new(Fault::Tokenizer, format!("the tokens cannot be framed: {error}"))
         };
-        let inner = tokenizers::Encoding::new(
-            ids.to_vec(),
-            vec![0; ids.len()],
-            vec![String::new(); ids.len()],
-            vec![None; ids.len()],
-            vec![(0, 0); ids.len()],
-            vec![0; ids.len()],
-            vec![1; ids.len()],
-            Vec::new(),
-            Default::default(),
-        );
+        let bare = |ids: &[u32], text: usize| {
+            tokenizers::Encoding::new(
+                ids.to_vec(),
+                vec![text as u32; ids.len()],
+                vec![String::new(); ids.len()],
+                vec![None; ids.len()],
+                vec![(0, 0); ids.len()],
+                vec![0; ids.len()],
+                vec![1; ids.len()],
+                Vec::new(),
+                [(text, 0..ids.len())].into_iter().collect(),
+            )
+        };
+        let (mut first, second) = (bare(ids, 0), pair.map(|pair| bare(pair, 1)));
         let framed = match self.engine.get_post_processor() {
-            Some(processor) => processor.process(inner, None, true).map_err(fault)?,
-            None => inner,
+            Some(processor) => processor.process(first, second, true).map_err(fault)?,
+            None => {
+                second.into_iter().for_each(|second| first.merge_with(second, false));
+                first
+            }
         };
         let before = framed.get_special_tokens_mask().iter().take_while(|flag| **flag == 1).count();
+        let texts = framed.get_sequence_ids();
         Ok(Framed {
             ids: framed.get_ids().to_vec(),
             type_ids: framed.get_type_ids().to_vec(),
             before,
+            second: texts.iter().position(|text| *text == Some(1)).unwrap_or(texts.len()),
         })
     }
 

@@ -2,7 +2,7 @@
 //! in `train::baseline`.
 
 use super::check::CheckCx;
-use super::predictions::Made;
+use super::predictions::{AnswerRule, Made};
 use super::run::{RunCx, StepError};
 use super::shape::{LabelShape, PredictionsShape, Shape, TableShape};
 use super::value::{Predictions, Report, Value, port};
@@ -134,6 +134,7 @@ fn classes(
         targets: &targets,
         logits,
         losses: &[],
+        answers: &AnswerRule::USUAL,
     })?;
     Ok((made, known.len()))
 }
@@ -181,6 +182,7 @@ fn check_labels(step: &Baseline, table: &TableShape, of_words: bool, cx: &mut Ch
         (LabelShape::Classes(_), _) => "one class a row",
         (LabelShape::Multi(_), _) => "several labels a row",
         (LabelShape::Tags(_), _) => "one tag a word",
+        (LabelShape::Answers, _) => "answers",
     };
     let (needed, help) = match of_words {
         true => {

@@ -42,6 +42,7 @@ pub fn label_shape(labels: &Labels, complete: bool) -> LabelShape {
     match labels {
         Labels::Unknown => LabelShape::Unknown,
         Labels::Values => LabelShape::Values,
+        Labels::Answers => LabelShape::Answers,
         Labels::Classes { names, declared } => {
             LabelShape::Classes((complete || *declared).then(|| names.clone()))
         }

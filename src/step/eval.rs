@@ -3,13 +3,14 @@
 
 use super::check::CheckCx;
 use super::precision::{Memory, Precision};
-use super::predictions::Made;
+use super::predictions::{AnswerRule, Made};
 use super::run::{Event, RunCx, StepError, Work};
 use super::shape::{LabelShape, ModelShape, PredictionsShape, Shape, TokenizerShape};
+use super::train::{reads, usual_head};
 use super::value::{Predictions, Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
-use crate::data::{Labels, Targets, Tokens};
+use crate::data::{Form, Labels, Targets, Tokens};
 use crate::model::Model;
 use crate::params;
 use crate::schema::{Port, PortType};
@@ -21,7 +22,7 @@ use crate::train::{TokenExamples, evaluate};
 pub(super) const PREDICTIONS: Output = Output {
     name: "predictions",
     ty: PortType::Predictions,
-    doc: "One row each: `id`, `label` where it is known, `predicted`, `logits`, `probabilities`, `loss`.",
+    doc: "One row each: `id`, `label` where it is known, `predicted`, `logits`, `probabilities`, `loss`. Of questions: `id`, `answers` where they are known, `predicted` (empty for no answer), `null_score`, `candidates` with their `scores` and `probabilities`, `loss`.",
 };
 
 params! {
@@ -35,6 +36,8 @@ params! {
         model: Port<port::AModel>;
         /// The rows.
         data: Port<port::SomeTokens>;
+        /// How answers are found, where the rows are questions; `spans` without it.
+        answers: Option<AnswerRule>;
         /// What matrix products are computed in.
         precision: Precision = Precision::F32, free;
     }
@@ -56,12 +59,18 @@ impl Step for Eval {
             let own = model.head.as_deref().and_then(outputs_of);
             let needs = !matches!(own, Some(Outputs::Tokens | Outputs::Vectors));
             if tokens.labels == LabelShape::Absent && needs {
+                let target = tokens.form.map_or("label", Form::target);
                 let diag = cx
                     .diag(Code::E0406, "data", "these rows have no labels to compare with")
                     .also(cx.origin(&self.data), "made here")
-                    .help("`predict` takes rows without labels; `columns = { label = … }` of `load-data` names a label column");
+                    .help(format!("`predict` takes rows without labels; `columns = {{ {target} = … }}` of `load-data` names the column that holds them"));
                 cx.push(diag);
             }
+            let head = model.head.as_deref().unwrap_or_default();
+            if let Some(form) = tokens.form {
+                check_form(cx, "data", head, form);
+            }
+            AnswerRule::check(self.answers.as_ref(), head, cx);
         }
         self.precision.check(cx);
         let Some(model) = model else { return Vec::new() };
@@ -80,7 +89,8 @@ impl Step for Eval {
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
         let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
-        let (made, loss) = predict_tokens(&model, &tokens, true, &self.precision, cx)?;
+        let asked = Asked { scored: true, answers: self.answers.as_ref() };
+        let (made, loss) = predict_tokens(&model, &tokens, asked, &self.precision, cx)?;
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
         let unsupervised = tokens.targets.unsupervised() as f64;
         report.insert("unsupervised".to_string(), unsupervised);
@@ -167,11 +177,29 @@ pub(super) fn check_length(cx: &mut CheckCx, argument: &str, model: &ModelShape,
     cx.push(diag);
 }
 
-/// The model's predictions for all rows, with their loss if `scored`; also the mean loss.
+/// Refuses rows of a form that the head cannot read.
+pub(super) fn check_form(cx: &mut CheckCx, argument: &str, head: &str, form: Form) {
+    let Some(outputs) = task::task(head).ok().map(|task| task.outputs()) else { return };
+    if !reads(outputs, form) {
+        let message = format!("these rows are {}, which `{head}` cannot read", form.describe());
+        let diag = cx.diag(Code::E0503, argument, message);
+        cx.push(diag.help(format!("models with `head = {}` read them", usual_head(form))));
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Whether the rows' labels are to be kept, and their losses found.
+    pub scored: bool,
+    pub answers: Option<&'a AnswerRule>,
+}
+
+/// The model's predictions for all rows, with their loss if they are scored; also the mean loss.
 pub(super) fn predict_tokens(
     model: &Model,
     tokens: &Tokens,
-    scored: bool,
+    asked: Asked,
     precision: &Precision,
     cx: &mut RunCx,
 ) -> Result<(Predictions, Option<f64>), StepError> {
@@ -185,7 +213,7 @@ pub(super) fn predict_tokens(
         .argument("data")
         .help("`tokenizer` of `tokenize` names the step that loads the model"));
     }
-    let labels = (scored && tokens.targets != Targets::None).then_some(&tokens.labels);
+    let labels = (asked.scored && tokens.targets != Targets::None).then_some(&tokens.labels);
     let assembled = assemble::for_evaluation(model, labels)?;
     let task = assembled.network.task();
     let targets = match labels {
@@ -193,10 +221,12 @@ pub(super) fn predict_tokens(
         None => Targets::None,
     };
     let targets = match targets {
-        Targets::None if scored && task.outputs() == Outputs::Vectors => partners(tokens.rows()),
+        Targets::None if asked.scored && task.outputs() == Outputs::Vectors => {
+            partners(tokens.rows())
+        }
         targets => targets,
     };
-    let is_masked = scored && task.outputs() == Outputs::Tokens;
+    let is_masked = asked.scored && task.outputs() == Outputs::Tokens;
     let examples = match is_masked {
         true => {
             let (share, whole_words) = Masking::USUAL;
@@ -249,6 +279,7 @@ pub(super) fn predict_tokens(
         targets: &targets,
         logits,
         losses,
+        answers: asked.answers.unwrap_or(&AnswerRule::USUAL),
     })?;
     let loss = (!losses.is_empty()).then(|| outcome.mean_loss()).filter(|loss| !loss.is_nan());
     Ok((made, loss))
@@ -285,7 +316,8 @@ pub(super) fn output_labels(names: &[String], kind: Outputs, outputs: usize) -> 
         Outputs::Classes => Labels::Classes { names, declared: true },
         Outputs::Labels => Labels::Multi { names, declared: true },
         Outputs::Tags => Labels::Tags { names, declared: true },
-        Outputs::Values | Outputs::Answers | Outputs::Tokens | Outputs::Vectors => Labels::Values,
+        Outputs::Answers => Labels::Answers,
+        Outputs::Values | Outputs::Tokens | Outputs::Vectors => Labels::Values,
         Outputs::Choices => Labels::Unknown,
     }
 }

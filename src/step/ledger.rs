@@ -21,6 +21,7 @@ pub const LOSSES: &[Loss] = &[
     Loss { name: "undrawn", doc: "left out by `sample` or `balance`" },
     Loss { name: "unmatched", doc: "left out by `join`: no row of the other table fits" },
     Loss { name: "truncated", doc: "cut at `max_length`" },
+    Loss { name: "lost_answers", doc: "whose answer is in no row of tokens as a whole" },
     Loss { name: "unsupervised", doc: "without a label to learn from or to compare with" },
     Loss { name: "shared", doc: "held out, and also in the rows to learn from" },
 ];

@@ -1,28 +1,34 @@
 //! `predict`: a model's answers for rows without labels, tokenized as its training data was.
 
 use super::check::CheckCx;
-use super::eval::{PREDICTIONS, check_model, predict_tokens};
+use super::eval::{Asked, PREDICTIONS, check_form, check_model, predict_tokens};
 use super::precision::Precision;
+use super::predictions::AnswerRule;
 use super::run::{Event, RunCx, StepError};
-use super::shape::Shape;
+use super::shape::{ModelShape, Shape, TableShape};
+use super::train::{reads, usual_form};
 use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
-use crate::data::{ColumnData, Overflow, Tokenization, Tokens};
+use crate::data::{Form, Overflow, Tokenization, Tokens};
 use crate::model::{HeadKind, Model};
 use crate::params;
 use crate::schema::Port;
+use crate::task::task;
 
 params! {
-    /// Lets a model predict rows of which only the text is known.
+    /// Lets a model predict rows whose labels are not known.
     ///
-    /// The text is tokenized as the training data of the model was. The predictions keep the
-    /// column `text`.
+    /// The rows are tokenized as the training data of the model was. The predictions keep what was
+    /// asked: the column `text`, `words`, `question` or `choices`.
     pub struct Predict {
         /// A model whose every tensor has values.
         model: Port<port::AModel>;
-        /// Rows with the column `text`, and `text_pair` for pairs.
+        /// Rows with the columns that the head reads: `text`; `text` and `text_pair`; `words`;
+        /// `question` and `context`; `choices`.
         data: Port<port::ATable>;
+        /// How answers are found, where the rows are questions; `spans` without it.
+        answers: Option<AnswerRule>;
         /// What matrix products are computed in.
         precision: Precision = Precision::F32, free;
     }
@@ -36,18 +42,13 @@ impl Step for Predict {
     const EXAMPLE: &'static str = "predict answers { model = tuned, data = questions }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
-        let table = cx.shape(&self.data);
-        if let Some(table) = table.filter(|table| !table.has("text")) {
-            let message =
-                format!("the table has no column `text`; it has {}", suggest::list(table.names()));
-            let diag = cx
-                .diag(Code::E0404, "data", message)
-                .also(cx.origin(&self.data), "made here")
-                .help("`columns = { text = … }` of `load-data` gives a column this role");
-            cx.push(diag);
-        }
         self.precision.check(cx);
-        let Some(model) = cx.shape(&self.model) else { return Vec::new() };
+        let (table, model) = (cx.shape(&self.data), cx.shape(&self.model));
+        let Some(model) = model else { return Vec::new() };
+        if let Some(table) = table {
+            self.check_table(cx, &model, &table);
+        }
+        AnswerRule::check(self.answers.as_ref(), model.head.as_deref().unwrap_or_default(), cx);
         let Some(shape) = check_model(cx, &model, false) else { return Vec::new() };
         vec![("predictions", Shape::Predictions(shape))]
     }
@@ -63,26 +64,55 @@ impl Step for Predict {
                 .argument("model")
                 .help("`tokenizer = …` of `load-model` gives it one")
         })?;
-        let tokens = Tokens::of(&table, tokenizer, tokenization(&model)?)?;
+        let how = tokenization(&model)?;
+        let tokens = Tokens::of(&table, tokenizer, how)?;
         if tokens.report.truncated > 0 {
             let message =
                 format!("{} of {} rows were cut", tokens.report.truncated, tokens.report.rows);
             cx.control.event(Event::Note { message });
         }
-        let (mut made, _) = predict_tokens(&model, &tokens, false, &self.precision, cx)?;
+        let asked = Asked { scored: false, answers: self.answers.as_ref() };
+        let (mut made, _) = predict_tokens(&model, &tokens, asked, &self.precision, cx)?;
         // Rows that were dropped as too long have no prediction.
-        if tokens.rows() == table.rows() {
-            let texts = table.texts("text")?.into_iter().map(Some).collect();
-            made.table.set_column("text", ColumnData::Text(texts))?;
+        let form = Form::of(|column| table.has(column), how.separate);
+        if let Some(column) = form.columns().first()
+            && made.table.rows() == table.rows()
+        {
+            made.table.set_column(column, table.column(column)?)?;
         }
         let report = Report::from([
-            ("rows".to_string(), tokens.rows() as f64),
+            ("rows".to_string(), made.table.rows() as f64),
             ("truncated".to_string(), tokens.report.truncated as f64),
         ]);
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),
             ("report", Value::Report(report.into())),
         ])
+    }
+}
+
+impl Predict {
+    /// Refuses a table without the columns that the model's head reads.
+    fn check_table(&self, cx: &mut CheckCx, model: &ModelShape, table: &TableShape) {
+        let head = model.head.as_deref().unwrap_or_default();
+        let (Some(_), Ok(task)) = (&table.columns, task(head)) else { return };
+        let usual = usual_form(task.outputs());
+        let found = Form::of(|column| table.has(column), usual == Form::Separate);
+        let fits = reads(task.outputs(), found);
+        let wanted = if fits { found } else { usual };
+        let mut complete = true;
+        for missing in wanted.columns().iter().filter(|column| !table.has(column)) {
+            complete = false;
+            let names = suggest::list(table.names());
+            let message = format!("the table has no column `{missing}`; it has {names}");
+            let help =
+                format!("`columns = {{ {missing} = … }}` of `load-data` gives a column this role");
+            let diag = cx.diag(Code::E0404, "data", message);
+            cx.push(diag.also(cx.origin(&self.data), "made here").help(help));
+        }
+        if complete && !fits {
+            check_form(cx, "data", head, found);
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub enum LabelShape {
     Multi(Option<Vec<String>>),
     /// One class a word.
     Tags(Option<Vec<String>>),
+    /// Parts of contexts.
+    Answers,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -41,7 +41,11 @@ params! {
     /// Turns texts into the token ids of a model.
     ///
     /// A table with the column `text` gives single texts, with `text_pair` as well pairs. With `words`
-    /// it gives sentences: the first token of a word has its tag, the others have none. With
+    /// it gives sentences: the first token of a word has its tag, the others have none. With `question`
+    /// and `context` it gives pairs of which only the context is cut: the targets are the first and
+    /// the last token of the first of the `answers`, or the class token twice where a row does not hold
+    /// the answer. With `choices` every choice is a pair of its own with the `context` or `text` before
+    /// it; a `question` beside one of these stands in front of each choice. With
     /// `separate = true` the texts of a row stay apart, for embeddings. Rows are kept in their order and
     /// are not padded.
     pub struct Tokenize {
@@ -154,7 +158,8 @@ impl Step for Tokenize {
         ty: PortType::TokenSets,
         doc: "The tokens, under the names of the tables.",
     }];
-    const REPORT: &'static [&'static str] = &["rows", "tokens", "truncated", "dropped", "longest"];
+    const REPORT: &'static [&'static str] =
+        &["rows", "tokens", "truncated", "dropped", "longest", "lost_answers"];
     const EXAMPLE: &'static str = "tokenize tokens { data = reviews, tokenizer = encoder, max_length = 128, overflow = truncate }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -167,7 +172,7 @@ impl Step for Tokenize {
         let pairs = tables
             .items()
             .iter()
-            .any(|(_, shape)| shape.columns.is_some() && shape.has("text_pair"));
+            .any(|(_, shape)| matches!(self.form(shape), Some(Form::Pairs | Form::Questions)));
         let least = if pairs { 5 } else { 3 };
         if self.max_length < least {
             let diag = cx
@@ -182,8 +187,21 @@ impl Step for Tokenize {
                 .help("most sentences have 10 to 60 tokens: `max_length = 128`");
             cx.push(diag);
         }
+        if let TooLong::Stride(Stride { overlap }) = &self.overflow
+            && *overlap >= self.max_length
+        {
+            let message = format!("rows of {} tokens cannot overlap by {overlap}", self.max_length);
+            let diag = cx
+                .diag(Code::E0209, "overflow", message)
+                .also(cx.places.at("max_length"), "the longest row");
+            cx.push(diag.help("a third of `max_length` is usual"));
+        }
         let tokens = |shape: &TableShape| TokensShape {
-            labels: shape.labels.clone(),
+            labels: match self.form(shape) {
+                Some(Form::Questions) if shape.has("answers") => LabelShape::Answers,
+                Some(Form::Questions) => LabelShape::Absent,
+                _ => shape.labels.clone(),
+            },
             form: self.form(shape),
             max_length: self.max_length,
             tokenizer: tokenizer.clone(),
@@ -209,7 +227,7 @@ impl Step for Tokenize {
         let rows: usize = tables.items().iter().map(|(_, table)| table.rows()).sum();
         cx.control.event(Event::Phase { name: "tokenizing", total: Some(rows as u64) });
         let mut totals = crate::data::TokenReport::default();
-        let mut done = 0;
+        let (mut done, mut lost) = (0, 0);
         let made = tables.try_map(|_, table| -> Result<Arc<Tokens>, StepError> {
             let tokens = Tokens::of(&table, &tokenizer, self.how())?;
             let report = tokens.report;
@@ -218,6 +236,7 @@ impl Step for Tokenize {
             totals.truncated += report.truncated;
             totals.dropped += report.dropped;
             totals.longest = totals.longest.max(report.longest);
+            lost += report.lost_answers.unwrap_or(0);
             done += report.rows as u64;
             cx.control.event(Event::Progress { done, detail: String::new(), work: None });
             Ok(Arc::new(tokens))
@@ -239,6 +258,7 @@ impl Step for Tokenize {
             ("truncated", totals.truncated),
             ("dropped", totals.dropped),
             ("longest", totals.longest),
+            ("lost_answers", lost),
         ]
         .into_iter()
         .map(|(name, count)| (name.to_string(), count as f64))

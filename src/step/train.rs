@@ -33,6 +33,7 @@ use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
+pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
 use outcome::Finish;
 
@@ -289,7 +290,7 @@ impl Step for Train {
         self.check_loss_rule(cx, &head, &labels);
         if let Some(kind) = kind {
             self.check_metrics(cx, &head, kind, &labels);
-            self.check_loss(cx, &head, kind, &labels);
+            self.check_loss(cx, &head, &labels);
         }
         self.check_freeze(cx, &model);
         self.check_method(cx, &model);

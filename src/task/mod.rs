@@ -273,6 +273,7 @@ fn misfit_labels(task: &dyn Task, labels: &Labels) -> ModelError {
         Labels::Classes { .. } => Targets::Class(Vec::new()),
         Labels::Multi { .. } => Targets::Multi { classes: 0, values: Vec::new() },
         Labels::Tags { .. } => Targets::Each { starts: Vec::new(), classes: Vec::new() },
+        Labels::Answers => Targets::Spans(Vec::new()),
     };
     misfit(task, &like)
 }

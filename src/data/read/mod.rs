@@ -121,11 +121,16 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// The same for a file whose lines are one column.
+    /// The same for a file whose lines are one column, where there is one.
     pub fn of_column(&self, column: Option<&str>) -> ReadOptions {
-        let line_column = column.map(str::to_string);
-        let format = if column.is_some() { Some("text".to_string()) } else { self.format.clone() };
-        ReadOptions { line_column, format, ..self.clone() }
+        match column {
+            None => self.clone(),
+            Some(column) => ReadOptions {
+                line_column: Some(column.to_string()),
+                format: Some("text".to_string()),
+                ..self.clone()
+            },
+        }
     }
 
     fn has_header(&self) -> bool {

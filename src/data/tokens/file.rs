@@ -52,44 +52,53 @@ impl Tokens {
             (name, form, bytes)
         };
         let tokens = vec![self.input_ids.len()];
-        let mut all = vec![
+        let mut tensors = vec![
             ("input_ids", (Dtype::U32, tokens.clone()), bytes(&self.input_ids, u32::to_le_bytes)),
             of_places("offsets", &self.offsets),
             ("token_type_ids", (Dtype::U32, tokens), bytes(&self.token_type_ids, u32::to_le_bytes)),
         ];
-        all.extend(self.sequences.as_ref().map(|sequences| of_places("sequences", sequences)));
+        tensors.extend(self.sequences.as_ref().map(|sequences| of_places("sequences", sequences)));
+        if let Parts::Contexts(all) = &self.parts {
+            let flat: Vec<u32> = all
+                .spans
+                .iter()
+                .flat_map(|span| span.map_or([u32::MAX; 2], <[u32; 2]>::from))
+                .collect();
+            let form = (Dtype::U32, vec![all.spans.len(), 2]);
+            tensors.push(("context_spans", form, bytes(&flat, u32::to_le_bytes)));
+        }
         match &self.targets {
             Targets::None => {}
             Targets::Each { starts, classes } => {
-                all.push(of_places("target_starts", starts));
-                all.push((
+                tensors.push(of_places("target_starts", starts));
+                tensors.push((
                     "targets",
                     (Dtype::I64, vec![classes.len()]),
                     bytes(classes, i64::to_le_bytes),
                 ));
             }
-            Targets::Spans(spans) => all.push((
+            Targets::Spans(spans) => tensors.push((
                 "target_spans",
                 (Dtype::I64, vec![spans.len(), 2]),
                 bytes(spans.as_flattened(), i64::to_le_bytes),
             )),
-            Targets::Class(classes) => all.push((
+            Targets::Class(classes) => tensors.push((
                 "targets",
                 (Dtype::I64, vec![classes.len()]),
                 bytes(classes, i64::to_le_bytes),
             )),
-            Targets::Value(values) => all.push((
+            Targets::Value(values) => tensors.push((
                 "targets",
                 (Dtype::F32, vec![values.len()]),
                 bytes(values, f32::to_le_bytes),
             )),
-            Targets::Multi { classes, values } => all.push((
+            Targets::Multi { classes, values } => tensors.push((
                 "targets",
                 (Dtype::F32, vec![values.len() / (*classes).max(1), *classes]),
                 bytes(values, f32::to_le_bytes),
             )),
         }
-        all
+        tensors
     }
 
     /// Writes the tokens exactly, as safetensors.
@@ -167,6 +176,12 @@ impl Tokens {
             }
             _ => Targets::Class(read(&tensor("targets", Dtype::I64)?, i64::from_le_bytes)),
         };
+        let mut parts = header.parts;
+        if let Parts::Contexts(all) = &mut parts {
+            let flat: Vec<u32> = read(&tensor("context_spans", Dtype::U32)?, u32::from_le_bytes);
+            let span = |[from, to]: &[u32; 2]| (*from != u32::MAX).then_some((*from, *to));
+            all.spans = flat.as_chunks::<2>().0.iter().map(span).collect();
+        }
         let covers = |starts: &[usize], count: usize| {
             starts.first() == Some(&0) && starts.last() == Some(&count) && starts.is_sorted()
         };
@@ -179,7 +194,7 @@ impl Tokens {
         let sound = covers(&offsets, input_ids.len())
             && sequences.as_ref().is_none_or(|rows| covers(rows, all_sequences))
             && each
-            && header.parts.fits(rows, all_sequences, input_ids.len())
+            && parts.fits(rows, all_sequences, input_ids.len())
             && token_type_ids.len() == input_ids.len()
             && header.ids.len() == rows
             && targets.rows().is_none_or(|found| found == rows);
@@ -198,7 +213,7 @@ impl Tokens {
             tokenizer: Digest::parse(&header.tokenizer).ok_or_else(|| damaged("no tokenizer"))?,
             pair: header.pair,
             report: header.report,
-            parts: header.parts,
+            parts,
         })
     }
 }
@@ -237,8 +252,10 @@ impl Parts {
                 let count = all.contexts.len();
                 all.questions.len() == rows
                     && all.spans.len() == tokens
+                    && all.no_answer.len() == rows
                     && all.questions.iter().all(|question| *question < count)
                     && all.contexts.iter().all(|context| *context < all.texts.len())
+                    && all.questions.is_sorted()
                     && all.question_ids.len() == count
                     && all.answers.len() == count
             }

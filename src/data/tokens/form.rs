@@ -11,7 +11,7 @@ pub enum Form {
     Words,
     /// `question` and `context`, and where they are known the `answers`.
     Questions,
-    /// `choices`, and what comes before them: `text`, or `question` with or without `context`.
+    /// `choices`, and what comes before them: `text` or `context`, and a `question`.
     Choices,
     /// `text`, `text_pair` and `negative`, each a sequence of its own.
     Separate,
@@ -44,6 +44,15 @@ impl Form {
             Form::Questions => "questions with contexts",
             Form::Choices => "choices",
             Form::Separate => "texts to compare",
+        }
+    }
+
+    /// The column that says what is right.
+    pub fn target(self) -> &'static str {
+        match self {
+            Form::Words => "tags",
+            Form::Questions => "answers",
+            Form::Texts | Form::Pairs | Form::Choices | Form::Separate => "label",
         }
     }
 

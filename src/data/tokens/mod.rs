@@ -1,8 +1,10 @@
 //! Tokenized rows: ids without padding, one row behind the other, with the rows' targets.
 //! How texts become rows is in `texts`, the file that tokens are kept in is in `file`.
 
+mod choices;
 mod file;
 mod form;
+mod questions;
 mod separate;
 mod texts;
 mod words;
@@ -57,6 +59,9 @@ pub struct TokenReport {
     pub dropped: usize,
     /// The longest row before it was cut, in tokens.
     pub longest: usize,
+    /// Answers of which no row holds the whole; none where rows are no questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_answers: Option<usize>,
 }
 
 /// Tokenized rows. A row is one sequence, or several that are read together: choices, or texts to
@@ -119,8 +124,11 @@ pub struct Contexts {
     /// The question of each row, in order.
     pub questions: Vec<usize>,
     /// For each token of all rows: the characters of the context that it stands for, as bytes from and
-    /// to; none for tokens that are not of the context.
+    /// to; none for tokens that are not of the context. A tensor of the file.
+    #[serde(skip)]
     pub spans: Vec<Option<(u32, u32)>>,
+    /// The token of each row that stands for no answer.
+    pub no_answer: Vec<usize>,
     pub question_ids: Vec<String>,
     /// Of each question: its context, as a place in `texts`.
     pub contexts: Vec<usize>,
@@ -146,7 +154,11 @@ impl Tokens {
     /// `overflow` is `Error`.
     pub fn of(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
         let form = Form::of(|column| table.has(column), how.separate);
-        let pair = form == Form::Pairs;
+        let pair = match form {
+            Form::Pairs | Form::Questions => true,
+            Form::Choices => ["text", "context", "question"].iter().any(|name| table.has(name)),
+            Form::Texts | Form::Words | Form::Separate => false,
+        };
         let special = tokenizer.special_tokens(pair);
         let least = special + if pair { 2 } else { 1 };
         if how.max_length < least {
@@ -163,10 +175,8 @@ impl Tokens {
             Form::Texts | Form::Pairs => Self::of_texts(table, tokenizer, how),
             Form::Words => Self::of_words(table, tokenizer, how),
             Form::Separate => Self::of_separate(table, tokenizer, how),
-            Form::Questions | Form::Choices => Err(DataError::new(
-                Fault::Tokenizer,
-                format!("{} cannot be tokenized yet", form.describe()),
-            )),
+            Form::Questions => Self::of_questions(table, tokenizer, how),
+            Form::Choices => Self::of_choices(table, tokenizer, how),
         }
     }
 
@@ -274,6 +284,7 @@ impl Parts {
                 Parts::Contexts(Contexts {
                     questions,
                     spans: all.spans.iter().take(tokens).copied().collect(),
+                    no_answer: all.no_answer.iter().take(rows).copied().collect(),
                     question_ids: all.question_ids.iter().take(count).cloned().collect(),
                     contexts: all.contexts.iter().take(count).copied().collect(),
                     texts: all.texts.clone(),
@@ -347,7 +358,8 @@ mod tests {
         assert_eq!(cut.input_ids(1), [2, 4, 5, 3]);
         assert_eq!(cut.input_ids(2), [2, 3]);
         assert_eq!(cut.input_ids(3), [0u32; 0]);
-        let report = TokenReport { rows: 3, tokens: 10, truncated: 1, dropped: 0, longest: 6 };
+        let report =
+            TokenReport { rows: 3, tokens: 10, truncated: 1, longest: 6, ..TokenReport::default() };
         assert_eq!(cut.report, report);
         assert_eq!(cut.targets, Targets::Class(vec![0, 1, 0]));
         let dropped = Tokens::of(&table, &tokenizer, how(4, Overflow::Drop)).unwrap();

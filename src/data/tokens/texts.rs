@@ -54,7 +54,8 @@ impl Tokens {
                     Overflow::Stride(_) => {
                         let ids = tokenizer.encode_bare(text)?;
                         let part = |window: std::ops::Range<usize>| -> Result<Encoded> {
-                            let framed = tokenizer.frame(ids.get(window).unwrap_or_default())?;
+                            let framed =
+                                tokenizer.frame(ids.get(window).unwrap_or_default(), None)?;
                             Ok(Encoded { ids: framed.ids, type_ids: framed.type_ids })
                         };
                         windows(ids.len(), room, shared)

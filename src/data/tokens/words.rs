@@ -65,7 +65,8 @@ impl Tokens {
                     Some(following) => (following.start + window.end).div_ceil(2),
                     None => window.end,
                 };
-                let framed = tokenizer.frame(pieces.ids.get(window.clone()).unwrap_or_default())?;
+                let framed =
+                    tokenizer.frame(pieces.ids.get(window.clone()).unwrap_or_default(), None)?;
                 collected.push(&framed.ids, &framed.type_ids);
                 for place in 0..framed.ids.len() {
                     let piece = place
@@ -135,9 +136,9 @@ pub(super) fn windows(length: usize, room: usize, overlap: usize) -> Vec<std::op
 }
 
 /// A column of lists of texts. A missing list is an error with its file and line.
-fn lists(table: &Table, name: &str) -> Result<Vec<Vec<String>>> {
+pub(super) fn lists(table: &Table, name: &str) -> Result<Vec<Vec<String>>> {
     let ColumnData::Texts(rows) = table.column(name)? else {
-        let message = format!("column `{name}` holds no lists of words");
+        let message = format!("column `{name}` holds no lists of texts");
         return Err(DataError::new(Fault::Column, message).subject(name));
     };
     rows.into_iter()

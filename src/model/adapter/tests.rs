@@ -1,3 +1,5 @@
+//! Which modules adapters sit on, and what is trained beside them.
+
 use super::*;
 use crate::model::{Config, HeadKind, architecture, architectures, head};
 

@@ -62,6 +62,13 @@ pub fn read_config_file(path: &Path) -> Result<Config> {
 pub fn weight_file(folder: &Path) -> Result<PathBuf> {
     WEIGHT_FILES.iter().map(|(name, _)| folder.join(name)).find(|path| path.is_file()).ok_or_else(
         || {
+            if folder.join(super::adapter::CONFIG_FILE).is_file() {
+                return ModelError::new("the folder holds an adapter, not a model")
+                    .help(
+                        "`source` names the model below it, `adapter = folder(\"…\")` the adapter",
+                    )
+                    .in_file(folder);
+            }
             let names = WEIGHT_FILES.iter().map(|(name, _)| *name);
             ModelError::new(format!(
                 "the folder holds no weights; sought were {}",

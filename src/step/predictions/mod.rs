@@ -1,8 +1,8 @@
 //! Predictions as a table, and back as what metrics score. The columns: `id`, `label` (the truth,
 //! where it is known), `predicted`, `logits`, `probabilities` (not for values), `loss`. What is not
-//! about rows has its own columns, in a file of its own: `tags`, `losses`,
-//! `vectors`.
+//! about rows has its own columns, in a file of its own: `tags`, `answers`, `losses`, `vectors`.
 
+pub mod answers;
 mod losses;
 mod tags;
 mod vectors;
@@ -14,6 +14,8 @@ use crate::base::Code;
 use crate::data::{ColumnData, Labels, Parts, Table, Targets};
 use crate::task::{self, Logits, Outputs, RowLoss, Task};
 use crate::train::metrics::{Classes, Kind, MultiLabel, Scored, Values};
+
+pub use answers::AnswerRule;
 
 /// The logits of some rows and what is known of these rows.
 pub struct Made<'a> {
@@ -29,6 +31,8 @@ pub struct Made<'a> {
     pub logits: Logits<'a>,
     /// Of every row, or empty.
     pub losses: &'a [RowLoss],
+    /// How answers are found, where the head answers questions.
+    pub answers: &'a AnswerRule,
 }
 
 impl Predictions {
@@ -36,11 +40,16 @@ impl Predictions {
         let task = task::task(made.head).map_err(|error| StepError::internal(error.to_string()))?;
         let mut table = match (task.outputs(), made.parts) {
             (Outputs::Tags, Parts::Words(words)) => tags::table(made, words)?,
+            (Outputs::Answers, Parts::Contexts(contexts)) => answers::table(made, contexts)?,
             (Outputs::Tokens, _) => losses::table(made)?,
             (Outputs::Vectors, _) => vectors::table(made)?,
             _ => rows(task, made)?,
         };
-        table.set_labels(declared(made.labels));
+        table.set_labels(match task.outputs() {
+            // Their places are the classes; rows may have fewer than the longest.
+            Outputs::Choices => places(&made.logits),
+            _ => declared(made.labels),
+        });
         Ok(Self { table, head: made.head.to_string() })
     }
 
@@ -50,6 +59,7 @@ impl Predictions {
             task::task(&self.head).map_err(|error| StepError::internal(error.to_string()))?;
         match task.outputs() {
             Outputs::Tags => tags::scored(&self.table),
+            Outputs::Answers => answers::scored(&self.table),
             Outputs::Tokens => losses::scored(&self.table),
             Outputs::Vectors => vectors::scored(&self.table),
             outputs => scored_rows(outputs, &self.table),
@@ -64,7 +74,7 @@ fn rows(task: &dyn Task, made: &Made) -> Result<Table, StepError> {
     if let Some(truth) = truth(made.targets, made.labels) {
         columns.push(("label".to_string(), truth));
     }
-    columns.push(("predicted".to_string(), answers(task, made, &predicted)));
+    columns.push(("predicted".to_string(), predictions(task, made, &predicted)));
     columns.push(("logits".to_string(), by_row(&made.logits)));
     if !predicted.probabilities.is_empty() {
         let probabilities = Logits { values: &predicted.probabilities, ..made.logits };
@@ -72,6 +82,21 @@ fn rows(task: &dyn Task, made: &Made) -> Result<Table, StepError> {
     }
     columns.extend(means(made.losses).map(|losses| ("loss".to_string(), losses)));
     Ok(Table::from_columns(columns)?)
+}
+
+/// The column of losses, for rows that belong to `groups`, of each group the mean.
+fn loss_column(made: &Made, group_of: &[usize], groups: usize) -> Option<(String, ColumnData)> {
+    if made.losses.is_empty() {
+        return None;
+    }
+    let mut sums = vec![RowLoss { sum: 0.0, elements: 0 }; groups];
+    for (loss, group) in made.losses.iter().zip(group_of) {
+        if let Some(sum) = sums.get_mut(*group) {
+            sum.sum += loss.sum;
+            sum.elements += loss.elements;
+        }
+    }
+    means(&sums).map(|losses| ("loss".to_string(), losses))
 }
 
 /// The mean loss over each row's supervised elements, none where nothing is supervised; no column
@@ -93,7 +118,11 @@ fn scored_rows(outputs: Outputs, table: &Table) -> Result<Scored, StepError> {
     };
     let names = table.labels().names().to_vec();
     let scored = match (outputs, targets) {
-        (Outputs::Classes, Targets::Class(truth)) => {
+        (Outputs::Classes | Outputs::Choices, Targets::Class(truth)) => {
+            let mut logits = logits;
+            for row in logits.iter_mut().filter(|row| row.len() < names.len()) {
+                row.resize(names.len(), NO_CHOICE);
+            }
             let known = |(truth, logits): (i64, Vec<f64>)| {
                 usize::try_from(truth).ok().map(|truth| (truth, logits))
             };
@@ -127,6 +156,9 @@ fn unlabelled() -> StepError {
         .help("`eval` keeps the labels of its tokens; `predict` knows none")
 }
 
+/// The logit of a choice that a row does not have: finite, and of no weight in a softmax.
+const NO_CHOICE: f64 = -1e30;
+
 /// Several labels: those with at least this probability are predicted.
 const THRESHOLD: f64 = 0.5;
 
@@ -139,6 +171,7 @@ pub fn head_of(table: &Table) -> &'static str {
         Labels::Classes { .. } => Outputs::Classes,
         Labels::Multi { .. } => Outputs::Labels,
         Labels::Tags { .. } => Outputs::Tags,
+        Labels::Answers => Outputs::Answers,
     };
     let found = task::tasks().iter().find(|task| task.outputs() == outputs);
     found.map_or("", |task| task.name())
@@ -176,6 +209,12 @@ pub fn known_names(labels: &LabelShape) -> Option<&[String]> {
         }
         _ => None,
     }
+}
+
+/// The places of the choices of the row that has most.
+fn places(logits: &Logits) -> Labels {
+    let most = (0..logits.rows()).map(|row| logits.row(row).len()).max().unwrap_or(0);
+    Labels::Classes { names: (0..most).map(|place| place.to_string()).collect(), declared: true }
 }
 
 fn some<T>(values: Vec<T>) -> Vec<Option<T>> {
@@ -231,7 +270,7 @@ fn truth(targets: &Targets, labels: &Labels) -> Option<ColumnData> {
     })
 }
 
-fn answers(task: &dyn Task, made: &Made, predicted: &task::Prediction) -> ColumnData {
+fn predictions(task: &dyn Task, made: &Made, predicted: &task::Prediction) -> ColumnData {
     let outputs = made.logits.outputs;
     match task.outputs() {
         Outputs::Classes | Outputs::Choices => ColumnData::Text(
@@ -254,7 +293,16 @@ mod tests {
     ) -> Made<'a> {
         let ids = vec!["a".to_string(), "b".to_string()];
         let logits = Logits { values: logits, outputs: logits.len() / 2, starts: &[0, 1, 2] };
-        Made { head, labels, ids, parts: &Parts::Rows, targets, logits, losses: &[] }
+        Made {
+            head,
+            labels,
+            ids,
+            parts: &Parts::Rows,
+            targets,
+            logits,
+            losses: &[],
+            answers: &AnswerRule::USUAL,
+        }
     }
 
     #[test]
@@ -276,6 +324,28 @@ mod tests {
         };
         assert_eq!(scored.labels(), names);
         assert_eq!((scored.truth(), scored.predicted()), (&[0][..], &[0][..]));
+    }
+
+    #[test]
+    fn rows_may_have_fewer_choices_than_others() {
+        let targets = Targets::Class(vec![2, 0, -100]);
+        let (values, starts) = ([0.5, 0.25, 0.0, -1.0, -2.0, 1.0, 2.0], [0, 3, 5, 7]);
+        let made = Made {
+            ids: ["a", "b", "c"].map(String::from).to_vec(),
+            logits: Logits { values: &values, outputs: 1, starts: &starts },
+            ..made("multiple_choice", &Labels::Unknown, &targets, &[])
+        };
+        let predictions = Predictions::new(&made).expect("predictions");
+        let ColumnData::Text(predicted) = predictions.table.column("predicted").expect("a column")
+        else {
+            panic!("places")
+        };
+        assert_eq!(predicted, ["0", "0", "1"].map(|place| Some(place.to_string())));
+        let Scored::Classes(scored) = predictions.scored().expect("scored") else {
+            panic!("classes")
+        };
+        assert_eq!(scored.labels(), ["0", "1", "2"]);
+        assert_eq!((scored.truth(), scored.predicted()), (&[2, 0][..], &[0, 0][..]));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! `words`, `label` (where the tags are known), `predicted`, `probabilities` (of the tags that were
 //! predicted), `loss`. A word that was cut away has an empty prediction.
 
-use super::{Made, name, some, unlabelled};
+use super::{Made, loss_column, name, some, unlabelled};
 use crate::base::Code;
 use crate::data::{ColumnData, Table, Targets, Words};
 use crate::step::run::StepError;
-use crate::task::{self, RowLoss};
+use crate::task;
 use crate::train::metrics::{Scored, Tags};
 
 pub(super) fn table(made: &Made, parts: &Words) -> Result<Table, StepError> {
@@ -16,7 +16,6 @@ pub(super) fn table(made: &Made, parts: &Words) -> Result<Table, StepError> {
     let mut tags: Vec<Vec<String>> =
         parts.words.iter().map(|words| vec![String::new(); words.len()]).collect();
     let mut sure: Vec<Vec<f32>> = parts.words.iter().map(|words| vec![0.0; words.len()]).collect();
-    let mut losses = vec![RowLoss { sum: 0.0, elements: 0 }; parts.words.len()];
     for (row, sentence) in parts.sentences.iter().enumerate() {
         let (Some(start), Some(end)) =
             (made.logits.starts.get(row), made.logits.starts.get(row + 1))
@@ -33,10 +32,6 @@ pub(super) fn table(made: &Made, parts: &Words) -> Result<Table, StepError> {
                 *sure = predicted.probabilities[token * outputs + class];
             }
         }
-        if let Some(loss) = made.losses.get(row) {
-            losses[*sentence].sum += loss.sum;
-            losses[*sentence].elements += loss.elements;
-        }
     }
     let texts = |rows: Vec<Vec<String>>| ColumnData::Texts(some(rows));
     let mut columns = vec![
@@ -48,11 +43,7 @@ pub(super) fn table(made: &Made, parts: &Words) -> Result<Table, StepError> {
     }
     columns.push(("predicted".to_string(), texts(tags)));
     columns.push(("probabilities".to_string(), ColumnData::Floats32(some(sure))));
-    if !made.losses.is_empty() {
-        let mean =
-            |loss: &RowLoss| (loss.elements > 0).then(|| (loss.sum / loss.elements as f64) as f32);
-        columns.push(("loss".to_string(), ColumnData::Float32(losses.iter().map(mean).collect())));
-    }
+    columns.extend(loss_column(made, &parts.sentences, parts.words.len()));
     Ok(Table::from_columns(columns)?)
 }
 

@@ -130,6 +130,7 @@ mod tests {
             targets,
             logits: Logits { values, outputs: 2, starts: &[0, 2, 4, 6, 8] },
             losses: &[],
+            answers: &crate::step::predictions::AnswerRule::USUAL,
         }
     }
 

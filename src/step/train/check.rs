@@ -121,15 +121,18 @@ impl Train {
             cx.push(diag);
             return;
         }
-        if matches!(outputs, Outputs::Tokens | Outputs::Answers | Outputs::Vectors) {
+        if matches!(outputs, Outputs::Tokens | Outputs::Vectors) {
             return;
         }
         let (fits, found, head) = match &tokens.labels {
             LabelShape::Absent => {
+                let target = tokens.form.map_or("label", Form::target);
                 let diag = cx
                     .diag(Code::E0406, argument, "these rows have no labels to learn from")
                     .also(origin, "made here")
-                    .help("`columns = { label = … }` of `load-data` names a label column");
+                    .help(format!(
+                        "`columns = {{ {target} = … }}` of `load-data` names the column that holds them"
+                    ));
                 cx.push(diag);
                 return;
             }
@@ -153,6 +156,7 @@ impl Train {
             LabelShape::Tags(_) => {
                 (outputs == Outputs::Tags, "one class a word", "token_classification")
             }
+            LabelShape::Answers => (outputs == Outputs::Answers, "answers", "question_answering"),
             LabelShape::Unknown => return,
         };
         let own = model.head.as_deref().unwrap_or_default();
@@ -167,6 +171,9 @@ impl Train {
                 .also(cx.origin(&self.model), format!("`head = {own}`"))
                 .help(format!("`head = {head}` of `load-model` fits this data"));
             cx.push(diag);
+            return;
+        }
+        if !outputs.named() {
             return;
         }
         let (Some(known), Some(names)) = (known_names(&model.labels), known_names(&tokens.labels))
@@ -266,8 +273,9 @@ impl Train {
         }
     }
 
-    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, kind: Kind, labels: &LabelShape) {
-        if kind != Kind::Classes {
+    pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, labels: &LabelShape) {
+        let of_rows = task(head).is_ok_and(|task| task.outputs() == Outputs::Classes);
+        if !of_rows {
             for (argument, given) in [
                 ("class_weights", self.class_weights.is_some()),
                 ("label_smoothing", self.label_smoothing > 0.0),
@@ -328,7 +336,7 @@ impl Train {
 }
 
 /// Whether a head with these outputs learns from rows of a form.
-fn reads(outputs: Outputs, form: Form) -> bool {
+pub(in crate::step) fn reads(outputs: Outputs, form: Form) -> bool {
     match form {
         Form::Texts | Form::Pairs => matches!(
             outputs,
@@ -342,12 +350,23 @@ fn reads(outputs: Outputs, form: Form) -> bool {
 }
 
 /// The head that is usual for rows of a form.
-fn usual_head(form: Form) -> &'static str {
+pub(in crate::step) fn usual_head(form: Form) -> &'static str {
     match form {
         Form::Texts | Form::Pairs => "sequence_classification",
         Form::Words => "token_classification",
         Form::Questions => "question_answering",
         Form::Choices => "multiple_choice",
         Form::Separate => "embedding",
+    }
+}
+
+/// The form of the rows that are usual for a head with these outputs.
+pub(in crate::step) fn usual_form(outputs: Outputs) -> Form {
+    match outputs {
+        Outputs::Classes | Outputs::Labels | Outputs::Values | Outputs::Tokens => Form::Texts,
+        Outputs::Tags => Form::Words,
+        Outputs::Answers => Form::Questions,
+        Outputs::Choices => Form::Choices,
+        Outputs::Vectors => Form::Separate,
     }
 }

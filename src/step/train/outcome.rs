@@ -7,7 +7,7 @@ use crate::data::{ColumnData, Table, Tables, Targets, Tokens};
 use crate::model::{self, Model, ModelError, Per};
 use crate::step::eval::output_labels;
 use crate::step::metric::build;
-use crate::step::predictions::{Made, head_of};
+use crate::step::predictions::{AnswerRule, Made, head_of};
 use crate::step::run::StepError;
 use crate::step::value::{Predictions, Report, Scores, Value};
 use crate::task::Logits;
@@ -163,6 +163,7 @@ impl Finish<'_> {
             targets: &scored.targets,
             logits: Logits { values: &scored.logits, outputs, starts: &scored.starts },
             losses: &scored.losses,
+            answers: &AnswerRule::USUAL,
         })
     }
 
