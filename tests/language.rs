@@ -131,11 +131,7 @@ fn asked(row: usize) -> String {
 }
 
 fn told(row: usize) -> String {
-    let code = THINGS[row % 12].1;
-    match row / 12 % 2 {
-        0 => format!("it is {code}"),
-        _ => format!("{code} they say"),
-    }
+    format!("it is {}", THINGS[row % 12].1)
 }
 
 fn with_pairs(program: &str, columns: &str, row: impl Fn(usize) -> String) -> Project {
@@ -166,7 +162,7 @@ train after {
   loss      = in_batch_negatives
   optimizer = adamw(learning_rate = 3e-3)
   batch     = 24
-  budget    = 60 updates
+  budget    = 90 updates
   metrics   = [recall_at(1), mrr]
   keep      = best(mrr)
 }
@@ -209,9 +205,10 @@ save table { table = vectors, to = "vectors.jsonl" }
     let vectors = fs::read_to_string(project.path("vectors.jsonl")).expect("vectors");
     let first: Value = serde_json::from_str(vectors.lines().next().expect("a row")).expect("JSON");
     assert_eq!(first["vector"].as_array().map(Vec::len), Some(32));
+    // Another pooling gives other vectors.
     project.write(&program.replace("head = embedding", "head = embedding(pooling = mean)"));
-    let other = project.json(&["p.ftp"], 0);
-    assert_ne!(other["metrics"]["same"]["mrr"], run["metrics"]["good"]["mrr"]);
+    project.json(&["p.ftp"], 0);
+    assert_ne!(fs::read_to_string(project.path("vectors.jsonl")).expect("vectors"), vectors);
 }
 
 /// Pairs have the score 5 where they belong together, else 0.
