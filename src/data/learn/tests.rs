@@ -1,3 +1,5 @@
+//! Tokenizers that are learned: equal for equal texts, of the form of BERT, and refused with a way out.
+
 use super::*;
 
 const ALGORITHMS: [Algorithm; 3] = [
