@@ -14,6 +14,7 @@ seed 5
 load-data messages { source = files("messages.csv") }
 prepare longer { data = messages, do = [filter(words(.text) > 2), derive({ n = words(.text) })] }
 split parts { data = longer, by = fraction(train = 50%, validation = 25%, test = 25%) }
+train-tokenizer pieces { data = longer, vocab_size = 60 }
 load-model encoder { source = builtin("seedling"), head = sequence_classification }
 tokenize tokens { data = parts, tokenizer = encoder, max_length = 12 }
 train tuned {

@@ -1,4 +1,4 @@
-//! Vocabularies learned by hand-made texts, and learned again to the same digest.
+//! Tokenizers that are learned: equal for equal texts, of the form of BERT, and refused with a way out.
 
 use super::*;
 
