@@ -1,3 +1,5 @@
+//! Attention in all its forms beside its reference.
+
 use super::*;
 use crate::nn::ops::check::{Check, assert_close, flat, silent, tensor};
 use crate::nn::ops::dropout::tests::{at, places};
