@@ -369,7 +369,7 @@ fn report_model_error(cx: &mut CheckCx, path: &str, error: ModelError) {
 
 impl Step for LoadModel {
     const NAME: &'static str = "load-model";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",
