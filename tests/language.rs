@@ -238,7 +238,7 @@ metric quality {{ predictions = compared, compute = [spearman, pearson] }}
         )
     };
     let row = |row: usize| {
-        let together = row / 12 % 2 == 0;
+        let together = (row / 12).is_multiple_of(2);
         let partner = told(if together { row } else { row + 12 + 5 });
         format!("{},{partner},{}", asked(row), if together { "5.0" } else { "0.0" })
     };

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::texts::too_long;
-use super::words::windows;
+use super::words::{whole, windows};
 use super::{Collected, Contexts, Overflow, Parts, TokenReport, Tokenization, Tokens};
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
@@ -72,7 +72,7 @@ impl Tokens {
             let length = own + count;
             report.longest = report.longest.max(length);
             let windows = match how.overflow {
-                _ if length <= how.max_length => vec![0..count],
+                _ if length <= how.max_length => whole(count),
                 Overflow::Drop => {
                     report.dropped += 1;
                     continue;
@@ -162,9 +162,10 @@ fn truth(table: &Table, contexts: &[String]) -> Result<Option<Vec<Option<Answers
         let message = "`answers` and `answer_starts` hold no lists of texts and of places";
         return Err(DataError::new(Fault::Column, message).subject("answers"));
     };
-    let of_row = |(row, ((all, starts), context)): (usize, ((Option<Vec<String>>, _), &String))| {
+    type Lists = (Option<Vec<String>>, Option<Vec<i64>>);
+    let of_row = |(row, ((all, starts), context)): (usize, (Lists, &String))| {
         let Some(all) = all else { return Ok(None) };
-        let start = Option::<Vec<i64>>::and_then(starts, |starts| starts.first().copied());
+        let start = starts.and_then(|starts| starts.first().copied());
         let first = match all.first() {
             None => None,
             Some(text) => Some(place(context, text, start).ok_or_else(|| {
@@ -232,8 +233,11 @@ mod tests {
             .unwrap()
     }
 
-    fn table(rows: &[(&str, &str, &[(&str, i64)])], answered: bool) -> Table {
-        let text = |of: fn(&(&str, &str, &[(&str, i64)])) -> String| {
+    /// A question, its context, and the answers with their places.
+    type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, i64)]);
+
+    fn table(rows: &[Asked], answered: bool) -> Table {
+        let text = |of: fn(&Asked) -> String| {
             ColumnData::Text(rows.iter().map(|row| Some(of(row))).collect())
         };
         let mut columns = vec![
@@ -309,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_without_answers_has_no_targets_and_is_kept_exactly() {
-        let rows: &[(&str, &str, &[(&str, i64)])] = &[("a", "b c d a b", &[]), ("b", "", &[])];
+        let rows: &[Asked] = &[("a", "b c d a b", &[]), ("b", "", &[])];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.safetensors");
         for answered in [false, true] {

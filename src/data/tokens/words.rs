@@ -1,6 +1,8 @@
 //! Sentences of words: the first token of a word stands for it. A sentence that is too long is cut, or
 //! becomes several rows that overlap.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::texts::too_long;
@@ -44,10 +46,10 @@ impl Tokens {
             let length = pieces.ids.len() + special;
             report.longest = report.longest.max(length);
             let windows = match how.overflow {
-                _ if pieces.ids.len() <= room => vec![0..pieces.ids.len()],
+                _ if pieces.ids.len() <= room => whole(pieces.ids.len()),
                 Overflow::Truncate => {
                     report.truncated += 1;
-                    vec![0..room]
+                    whole(room)
                 }
                 Overflow::Drop => {
                     report.dropped += 1;
@@ -124,15 +126,17 @@ pub(super) fn overlap(overflow: Overflow, room: usize) -> Result<usize> {
 }
 
 /// The parts of `length` pieces that fit into `room`, each with `overlap` pieces of the one before.
-pub(super) fn windows(length: usize, room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
-    let mut all = vec![0..room.min(length)];
-    while let Some(last) = all.last()
-        && last.end < length
-    {
-        let start = last.end - overlap;
-        all.push(start..(start + room).min(length));
-    }
-    all
+pub(super) fn windows(length: usize, room: usize, overlap: usize) -> Vec<Range<usize>> {
+    let next = |last: &Range<usize>| {
+        let start = last.end.checked_sub(overlap)?;
+        (last.end < length).then(|| start..(start + room).min(length))
+    };
+    std::iter::successors(Some(0..room.min(length)), next).collect()
+}
+
+/// All of `length` pieces as one part.
+pub(super) fn whole(length: usize) -> Vec<Range<usize>> {
+    windows(length, length, 0)
 }
 
 /// A column of lists of texts. A missing list is an error with its file and line.
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn windows_overlap_and_leave_nothing_out() {
-        assert_eq!(windows(3, 5, 2), [0..3]);
+        assert_eq!(windows(3, 5, 2), whole(3));
         assert_eq!(windows(10, 4, 1), [0..4, 3..7, 6..10]);
         for (length, room, overlap) in [(11, 4, 3), (100, 7, 0), (5, 2, 1)] {
             let all = windows(length, room, overlap);

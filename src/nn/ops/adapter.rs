@@ -204,7 +204,7 @@ fn scale_columns(
 fn current<T: Real>(weight: &Weight, divided_by: Option<&[f64]>) -> Result<Vec<T>> {
     let mut factors = Slice::<T>::new(weight)?.get().to_vec();
     for (factor, norm) in factors.iter_mut().zip(divided_by.unwrap_or_default()) {
-        *factor = *factor / T::of(*norm);
+        *factor /= T::of(*norm);
     }
     Ok(factors)
 }
@@ -229,7 +229,7 @@ fn factor_gradient<T: Real>(
         }
     });
     for (sum, norm) in sums.iter_mut().zip(divided_by.unwrap_or_default()) {
-        *sum = *sum / T::of(*norm);
+        *sum /= T::of(*norm);
     }
     weight.contribute::<T>(|all, is_first| match is_first {
         true => all.copy_from_slice(&sums),

@@ -27,12 +27,15 @@ struct Row {
     answer_starts: Vec<i64>,
 }
 
+/// As the golden file holds a row.
+type GoldenRow = (usize, Vec<u32>, Vec<u32>, [i64; 2]);
+
 #[derive(Deserialize)]
 struct Tokenized {
     max_length: usize,
     stride: usize,
     /// Question, ids, type ids, first and last token of the answer.
-    rows: Vec<(usize, Vec<u32>, Vec<u32>, [i64; 2])>,
+    rows: Vec<GoldenRow>,
 }
 
 #[derive(Deserialize)]
