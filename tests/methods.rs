@@ -379,8 +379,14 @@ fn an_adapter_survives_its_files_and_the_store() {
         }
         let wanted = logits(&tuned, &rows);
         let folder = tempfile::tempdir().expect("a folder");
-        checkpoint::save_folder(&tuned, Some("single_label_classification"), None, folder.path())
-            .expect("saved");
+        checkpoint::save_folder(
+            &tuned,
+            Some("single_label_classification"),
+            None,
+            Written::F32,
+            folder.path(),
+        )
+        .expect("saved");
         assert!(!folder.path().join("model.safetensors").exists());
         let files = adapter::read(folder.path()).expect("an adapter");
         let opened = files.on(Arc::clone(&base)).expect("a model");

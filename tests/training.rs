@@ -693,6 +693,7 @@ fn what_is_saved_is_read_back_with_the_same_logits() {
         &model,
         Some("single_label_classification"),
         None,
+        ftrun::model::checkpoint::Written::F32,
         folder.path(),
     )
     .expect("saved");

@@ -208,10 +208,6 @@ pub fn document(
         let digest = Digest::of(value.as_bytes());
         arguments.push(Argument { path: path.to_string(), value, digest, input: false });
     }
-    if let Some((path, value)) = node.step.identity() {
-        let digest = Digest::of(value.as_bytes());
-        arguments.push(Argument { path: path.to_string(), value, digest, input: false });
-    }
     let recorder = Recorder { probe, located: RefCell::default() };
     let externals = node.step.externals(&recorder).map_err(KeyError::Missing)?;
     let externals = externals

@@ -1,12 +1,16 @@
-//! Models that are part of the program: their configs and tokenizers. Their tensors are drawn by
-//! the first `train`.
+//! Models that are part of the program: folders in Hugging Face layout, each with a card that says
+//! what it learned from.
 
-/// An embedded model folder without weights.
+use crate::base::{Digest, Hasher};
+
+/// An embedded model folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Builtin {
     pub name: &'static str,
     /// One line: what it is.
     pub about: &'static str,
+    /// `model.safetensors`
+    pub weights: &'static [u8],
     /// `config.json`
     pub config: &'static [u8],
     /// `tokenizer.json`
@@ -20,6 +24,7 @@ macro_rules! embedded {
         Builtin {
             name: $name,
             about: $about,
+            weights: include_bytes!(concat!("builtin/", $name, "/model.safetensors")),
             config: include_bytes!(concat!("builtin/", $name, "/config.json")),
             tokenizer: include_bytes!(concat!("builtin/", $name, "/tokenizer.json")),
             tokenizer_config: include_bytes!(concat!("builtin/", $name, "/tokenizer_config.json")),
@@ -28,8 +33,18 @@ macro_rules! embedded {
 }
 
 /// The table of embedded models.
-pub const BUILTINS: &[Builtin] =
-    &[embedded!("seedling", "a small BERT of two layers, trained from scratch in the run")];
+pub const BUILTINS: &[Builtin] = &[embedded!("seedling", "a small English BERT of two layers")];
+
+impl Builtin {
+    /// Over the content of its files.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new("builtin 1");
+        for file in [self.weights, self.config, self.tokenizer, self.tokenizer_config] {
+            hasher.bytes(file);
+        }
+        hasher.finish()
+    }
+}
 
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
@@ -38,15 +53,25 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Config, architecture};
+    use crate::model::{Config, HeadChoice, HeadKind, Model};
 
     #[test]
     fn every_embedded_model_can_be_built() {
         for builtin in BUILTINS {
             let config = Config::parse(builtin.config).unwrap();
-            let backbone = architecture(&config).unwrap().build(&config).unwrap();
-            assert!(backbone.head(crate::model::HeadKind::Sequence, 6).is_some());
+            let head = HeadChoice {
+                task: "masked_language_model".to_string(),
+                kind: HeadKind::MaskedToken,
+                new: false,
+                outputs: None,
+            };
+            let (model, report) = Model::from_bytes(builtin.weights, config, Some(&head)).unwrap();
+            assert_eq!(report.missing, Vec::<String>::new());
+            assert_eq!(report.unexpected, Vec::<String>::new());
+            assert!(model.undrawn.is_empty());
             assert!(!builtin.tokenizer.is_empty() && !builtin.tokenizer_config.is_empty());
+            let bytes = builtin.weights.len() + builtin.tokenizer.len();
+            assert!(bytes <= 4_000_000, "{}: {bytes} bytes", builtin.name);
         }
     }
 }

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::adapter::{Adapted, AdapterConfig};
-use super::checkpoint::{self, LoadReport, StoredTensors};
+use super::checkpoint::{self, LoadReport, StoredTensors, Written};
 use super::{
     Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
 };
@@ -79,6 +79,15 @@ impl Model {
             false => None,
         };
         Self::from_stored(config, stored, head, tokenizer).map_err(|error| error.in_file(folder))
+    }
+
+    /// Reads the bytes of a safetensors file.
+    pub fn from_bytes(
+        weights: &[u8],
+        config: Config,
+        head: Option<&HeadChoice>,
+    ) -> Result<(Self, LoadReport)> {
+        Self::from_stored(config, checkpoint::read_safetensors_bytes(weights)?, head, None)
     }
 
     /// A model of a config alone: every tensor is drawn by the first `train`.
@@ -236,9 +245,9 @@ impl Model {
             std::fs::write(&path, bytes).map_err(|error| ModelError::io(&path, &error))
         };
         save("model.json", self.header()?.as_bytes())?;
-        save("model.safetensors", &self.tensor_bytes()?)?;
+        save("model.safetensors", &self.tensor_bytes(Written::F32)?)?;
         if let Some(adapter) = &self.adapter {
-            save(ADAPTER, &checkpoint::tensor_bytes(&adapter.tensors)?)?;
+            save(ADAPTER, &checkpoint::tensor_bytes(&adapter.tensors, Written::F32)?)?;
         }
         if let Some(tokenizer) = &self.tokenizer {
             let path = folder.join("tokenizer");
@@ -251,8 +260,8 @@ impl Model {
     }
 
     /// The tensors as the bytes of a safetensors file.
-    pub(super) fn tensor_bytes(&self) -> Result<Vec<u8>> {
-        checkpoint::tensor_bytes(&self.tensors)
+    pub(super) fn tensor_bytes(&self, written: Written) -> Result<Vec<u8>> {
+        checkpoint::tensor_bytes(&self.tensors, written)
     }
 
     /// Reads what [`Model::write`] wrote.

@@ -6,7 +6,6 @@ use super::precision::{Memory, Precision};
 use super::predictions::{AnswerRule, Made};
 use super::run::{Event, RunCx, StepError, Work};
 use super::shape::{LabelShape, ModelShape, PredictionsShape, Shape, TokenizerShape};
-use super::train::{reads, usual_head};
 use super::value::{Predictions, Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
@@ -179,11 +178,14 @@ pub(super) fn check_length(cx: &mut CheckCx, argument: &str, model: &ModelShape,
 
 /// Refuses rows of a form that the head cannot read.
 pub(super) fn check_form(cx: &mut CheckCx, argument: &str, head: &str, form: Form) {
-    let Some(outputs) = task::task(head).ok().map(|task| task.outputs()) else { return };
-    if !reads(outputs, form) {
+    let Ok(task) = task::task(head) else { return };
+    if !task.forms().contains(&form) {
         let message = format!("these rows are {}, which `{head}` cannot read", form.describe());
-        let diag = cx.diag(Code::E0503, argument, message);
-        cx.push(diag.help(format!("models with `head = {}` read them", usual_head(form))));
+        let mut diag = cx.diag(Code::E0503, argument, message);
+        if let Some(usual) = task::usual_task(form) {
+            diag = diag.help(format!("models with `head = {}` read them", usual.name()));
+        }
+        cx.push(diag);
     }
 }
 

@@ -51,6 +51,8 @@ params! {
     pub struct Embedded {
         /// Its name: `seedling`.
         name: String, main;
+        /// Leave its weights, and draw all of them in the first `train`: the same model from scratch.
+        fresh: bool = false;
     }
 }
 
@@ -113,6 +115,8 @@ enum Found {
     Folder(PathBuf),
     Config(PathBuf),
     Embedded(&'static Builtin),
+    /// An embedded model of which only the config and the tokenizer are wanted.
+    Fresh(&'static Builtin),
 }
 
 impl Source {
@@ -136,7 +140,10 @@ impl Source {
                 let token = hub.token.as_ref().map(|token| token.0.as_str());
                 probe.snapshot(&hub.repo, &hub.revision, token, weights).map(Found::Folder)
             }
-            Source::Builtin(embedded) => find_builtin(&embedded.name).map(Found::Embedded),
+            Source::Builtin(embedded) => {
+                let found = if embedded.fresh { Found::Fresh } else { Found::Embedded };
+                find_builtin(&embedded.name).map(found)
+            }
         }
     }
 }
@@ -164,7 +171,35 @@ impl Found {
         match self {
             Found::Folder(folder) => checkpoint::read_config(folder),
             Found::Config(path) => checkpoint::read_config_file(path),
-            Found::Embedded(builtin) => Config::parse(builtin.config),
+            Found::Embedded(builtin) | Found::Fresh(builtin) => Config::parse(builtin.config),
+        }
+    }
+
+    /// Whether every tensor is to be drawn.
+    fn is_blank(&self) -> bool {
+        matches!(self, Found::Config(_) | Found::Fresh(_))
+    }
+
+    /// Names and shapes of the tensors that are there, where they can be told without reading all.
+    fn shapes(&self) -> Result<Option<BTreeMap<String, Vec<usize>>>, ModelError> {
+        match self {
+            Found::Folder(folder) => checkpoint::probe_shapes(folder),
+            Found::Config(_) | Found::Fresh(_) => Ok(Some(BTreeMap::new())),
+            Found::Embedded(builtin) => {
+                checkpoint::probe_safetensors_bytes(builtin.weights).map(Some)
+            }
+        }
+    }
+
+    fn model(
+        &self,
+        config: Config,
+        choice: Option<&HeadChoice>,
+    ) -> Result<(Model, LoadReport), ModelError> {
+        match self {
+            Found::Folder(folder) => Model::from_folder(folder, config, choice),
+            Found::Embedded(builtin) => Model::from_bytes(builtin.weights, config, choice),
+            Found::Config(_) | Found::Fresh(_) => Model::from_config(config, choice, None),
         }
     }
 
@@ -175,7 +210,9 @@ impl Found {
                 Tokenizer::from_folder(folder).map(Some)
             }
             Found::Folder(_) | Found::Config(_) => Ok(None),
-            Found::Embedded(builtin) => embedded_tokenizer(builtin).map(Some),
+            Found::Embedded(builtin) | Found::Fresh(builtin) => {
+                embedded_tokenizer(builtin).map(Some)
+            }
         }
     }
 }
@@ -323,10 +360,7 @@ impl LoadModel {
         let outputs = choice.outputs.unwrap_or(1);
         let head = model::head(backbone.as_ref(), config, choice.kind, outputs)?;
         names.extend(head.declarations().into_iter().map(|declaration| declaration.name));
-        let stored = match found {
-            Found::Folder(folder) => checkpoint::probe_shapes(folder)?,
-            Found::Config(_) | Found::Embedded(_) => Some(BTreeMap::new()),
-        };
+        let stored = found.shapes()?;
         let outputs = head.output_names();
         let saved = adapter.as_ref().map_or(&[][..], |adapter| &adapter.saved);
         let is_saved = |name: &str| saved.iter().any(|saved| saved == name);
@@ -464,7 +498,7 @@ impl Step for LoadModel {
                 .into_iter()
                 .map(String::from)
                 .collect(),
-            undrawn: undrawn || matches!(found, Found::Config(_) | Found::Embedded(_)),
+            undrawn: undrawn || found.is_blank(),
             tokenizer: tokenizer.clone(),
             name: name.to_string(),
         };
@@ -492,13 +526,23 @@ impl Step for LoadModel {
                 files.extend(pooling.is_file().then_some(pooling));
             }
             Found::Config(path) => files.push(path),
-            Found::Embedded(_) => {}
+            Found::Embedded(_) | Found::Fresh(_) => {}
         }
         files.extend(self.adapter_files(probe)?);
         if let Some(Or::First(TokenizerSource::Folder(folder))) = &self.tokenizer {
             files.extend(tokenizer_files(&first(probe, &folder.path)?));
         }
         Ok(files)
+    }
+
+    /// What an embedded model holds may change with the program.
+    fn identity(&self) -> Option<(&'static str, String)> {
+        let embedded = match (&self.source, &self.tokenizer) {
+            (Source::Builtin(embedded), _)
+            | (_, Some(Or::First(TokenizerSource::Builtin(embedded)))) => embedded,
+            _ => return None,
+        };
+        builtin(&embedded.name).map(|builtin| ("source.content", builtin.digest().to_string()))
     }
 
     fn run(&self, cx: &mut RunCx) -> Result<Vec<(&'static str, Value)>, StepError> {
@@ -527,13 +571,7 @@ impl Step for LoadModel {
             Some(tokenizer) => Some(tokenizer),
             None => found.tokenizer()?.map(Arc::new),
         };
-        let (mut model, report) = match &found {
-            Found::Folder(folder) => Model::from_folder(folder, config, choice.as_ref()),
-            Found::Config(_) | Found::Embedded(_) => {
-                Model::from_config(config, choice.as_ref(), None)
-            }
-        }
-        .map_err(unreadable)?;
+        let (mut model, report) = found.model(config, choice.as_ref()).map_err(unreadable)?;
         model.tokenizer.clone_from(&tokenizer);
         let (model, report) = self.adapted(model, report, cx.probe)?;
         for note in notes(&report) {

@@ -6,7 +6,6 @@ use super::precision::Precision;
 use super::predictions::AnswerRule;
 use super::run::{Event, RunCx, StepError};
 use super::shape::{ModelShape, Shape, TableShape};
-use super::train::{reads, usual_form};
 use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
@@ -96,9 +95,9 @@ impl Predict {
     fn check_table(&self, cx: &mut CheckCx, model: &ModelShape, table: &TableShape) {
         let head = model.head.as_deref().unwrap_or_default();
         let (Some(_), Ok(task)) = (&table.columns, task(head)) else { return };
-        let usual = usual_form(task.outputs());
+        let usual = task.usual_form();
         let found = Form::of(|column| table.has(column), usual == Form::Separate);
-        let fits = reads(task.outputs(), found);
+        let fits = task.forms().contains(&found);
         let wanted = if fits { found } else { usual };
         let mut complete = true;
         for missing in wanted.columns().iter().filter(|column| !table.has(column)) {

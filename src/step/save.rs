@@ -10,10 +10,29 @@ use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, suggest};
 use crate::data::{to_bytes, written_formats};
-use crate::model::checkpoint;
-use crate::params;
+use crate::model::checkpoint::{self, Written};
 use crate::schema::{Port, PortType};
 use crate::task;
+use crate::{params, variants};
+
+variants! {
+    /// what the numbers of a saved model are
+    pub enum SavedPrecision {
+        /// 32-bit floats, as they were trained.
+        F32 = "f32",
+        /// bfloat16: rounded to the nearest, in half the size.
+        Bf16 = "bf16",
+    }
+}
+
+impl SavedPrecision {
+    fn written(&self) -> Written {
+        match self {
+            SavedPrecision::F32 => Written::F32,
+            SavedPrecision::Bf16 => Written::Bf16,
+        }
+    }
+}
 
 params! {
     /// Writes a model or a table for others to use.
@@ -32,6 +51,8 @@ params! {
         to: String, free;
         /// Merge an adapter into the model, so that the folder holds the whole of it.
         merge: bool = false;
+        /// What the numbers of a model are written as; those of an adapter are always `f32`.
+        precision: SavedPrecision = SavedPrecision::F32;
         /// What an adapter's config calls the model that it belongs to: `owner/name` on a hub, or a
         /// path.
         base: Option<String>;
@@ -114,6 +135,7 @@ impl Step for Save {
                     &model,
                     problem.and_then(|task| task.problem_type()),
                     self.base.as_deref(),
+                    self.precision.written(),
                     &made,
                 )?;
                 (files.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), Value::Folder(made))

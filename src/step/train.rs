@@ -33,7 +33,6 @@ use crate::train::method::{self as methods, Methods};
 use crate::train::metrics::PickMetric;
 use crate::train::{Ending, Optimizers, Schedules, ValidationSet, trainer};
 use crate::{params, variants};
-pub(super) use check::{reads, usual_form, usual_head};
 use control::Bridge;
 use outcome::Finish;
 

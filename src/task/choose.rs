@@ -4,36 +4,17 @@
 use candle_core::Tensor;
 
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, largest, log_sum_exp,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, choice_loss, largest, log_sum_exp,
     misfit, misfit_labels, no_options, sum_of_units, unit_loss,
 };
-use crate::data::{Labels, Targets};
-use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Result};
-use crate::nn::ops::loss;
-use crate::params;
+use crate::data::{Form, Labels, Targets};
+use crate::model::{Backbone, HeadKind, ModelError, Pass, Result};
 
 pub struct Choose;
 
-params! {
+head! {
     /// Chooses among the choices of a row: one score for each, trained with cross entropy over them.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Choose
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Choice
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Choose: HeadKind::Choice
 }
 
 impl Task for Choose {
@@ -47,6 +28,10 @@ impl Task for Choose {
 
     fn outputs(&self) -> Outputs {
         Outputs::Choices
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Choices]
     }
 
     fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {
@@ -91,14 +76,7 @@ impl Task for Choose {
         pass: &Pass,
     ) -> Result<Tensor> {
         let Targets::Class(choices) = targets else { return Err(misfit(self, targets)) };
-        Ok(match pass.path() {
-            Path::Fused => {
-                loss::segment_cross_entropy(pass.tape(), logits, starts, choices, denominator)?
-            }
-            Path::Reference => {
-                loss::segment_cross_entropy_reference(logits, starts, choices, denominator)?
-            }
-        })
+        choice_loss(logits, starts, choices, denominator, pass)
     }
 
     fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss> {

@@ -3,36 +3,18 @@
 use candle_core::Tensor;
 
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
-    softmax, sum_of_units, unit_loss,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels, softmax,
+    sum_of_units, unit_loss,
 };
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
-use crate::params;
 
 pub struct Classify;
 
-params! {
+head! {
     /// One class a row: a score for each class, trained with cross entropy.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Classify
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Sequence
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Classify: HeadKind::Sequence
 }
 
 impl Task for Classify {
@@ -50,6 +32,10 @@ impl Task for Classify {
 
     fn outputs(&self) -> Outputs {
         Outputs::Classes
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Texts, Form::Pairs]
     }
 
     fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {

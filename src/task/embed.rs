@@ -9,7 +9,7 @@ use super::{
     HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, log_sum_exp, misfit,
     no_options,
 };
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Pooling, Result};
 use crate::nn::ops::{loss, similarity};
 use crate::{params, variants};
@@ -96,6 +96,10 @@ impl Task for Embed {
 
     fn outputs(&self) -> Outputs {
         Outputs::Vectors
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Separate]
     }
 
     fn output_count(&self, _: &Labels, backbone: &dyn Backbone) -> Result<usize> {

@@ -5,35 +5,15 @@ use candle_core::Tensor;
 
 use super::classify::{cross_entropy, sum_of_weights};
 use super::tag::each_unit;
-use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options,
-};
-use crate::data::{Labels, Targets};
+use super::{Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, no_options};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, ModelError, Pass, Result};
-use crate::params;
 
 pub struct Masked;
 
-params! {
+head! {
     /// Guesses masked tokens: a score for each token of the vocabulary. For training on text alone.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Masked
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::MaskedToken
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Masked: HeadKind::MaskedToken
 }
 
 impl Task for Masked {
@@ -47,6 +27,10 @@ impl Task for Masked {
 
     fn outputs(&self) -> Outputs {
         Outputs::Tokens
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Texts, Form::Pairs, Form::Words]
     }
 
     fn output_count(&self, _: &Labels, backbone: &dyn Backbone) -> Result<usize> {

@@ -2,6 +2,33 @@
 //! per task and a table of them. How hidden states become scores is the architecture's, in `model`;
 //! training is in `train`.
 
+/// Declares the `Request` of a head that can be asked for anew, and of nothing more.
+macro_rules! head {
+    ($(#[doc = $doc:expr])* $task:ident: $kind:expr) => {
+        $crate::params! {
+            $(#[doc = $doc])*
+            pub struct Request {
+                /// Leave a head that the checkpoint has, and draw a new one in `train`.
+                new: bool = false;
+            }
+        }
+
+        impl $crate::task::HeadRequest for Request {
+            fn task(&self) -> &'static dyn $crate::task::Task {
+                &$task
+            }
+
+            fn kind(&self) -> $crate::model::HeadKind {
+                $kind
+            }
+
+            fn is_new(&self) -> bool {
+                self.new
+            }
+        }
+    };
+}
+
 pub mod assemble;
 mod choose;
 mod classify;
@@ -16,9 +43,12 @@ mod tag;
 
 use candle_core::Tensor;
 
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::entry;
-use crate::model::{Backbone, Config, HeadKind, LabelNames, ModelError, Pass, Pooling, Result};
+use crate::model::{
+    Backbone, Config, HeadKind, LabelNames, ModelError, Pass, Path, Pooling, Result,
+};
+use crate::nn::ops::loss;
 use crate::schema::{Entry, Family};
 
 pub use labels::{Reconciled, reconcile};
@@ -112,6 +142,11 @@ pub trait Task: Send + Sync {
     /// How transformers' names of models with such a head end: `ForSequenceClassification`.
     fn class_suffix(&self) -> &'static str;
     fn outputs(&self) -> Outputs;
+    /// The forms of rows that it learns from, the usual one first.
+    fn forms(&self) -> &'static [Form];
+    fn usual_form(&self) -> Form {
+        self.forms()[0]
+    }
     /// The number of outputs for data with these labels on this backbone; fails where they do not fit.
     fn output_count(&self, labels: &Labels, backbone: &dyn Backbone) -> Result<usize>;
     /// The number of outputs where data have no say in it.
@@ -206,6 +241,11 @@ impl Family for Heads {
             entry!("embedding", embed::Request => dyn HeadRequest),
         ]
     }
+}
+
+/// The task that is usual for rows of a form: the first that learns from them.
+pub fn usual_task(form: Form) -> Option<&'static dyn Task> {
+    tasks().iter().find(|task| task.forms().contains(&form)).copied()
 }
 
 /// The task of a head's name.
@@ -318,6 +358,24 @@ fn largest(row: &[f32]) -> usize {
         }
     }
     best
+}
+
+/// The cross entropy of one choice for each row among its units, by column of the logits.
+fn choice_loss(
+    logits: &Tensor,
+    starts: &[usize],
+    places: &[i64],
+    denominator: f64,
+    pass: &Pass,
+) -> Result<Tensor> {
+    Ok(match pass.path() {
+        Path::Fused => {
+            loss::segment_cross_entropy(pass.tape(), logits, starts, places, denominator)?
+        }
+        Path::Reference => {
+            loss::segment_cross_entropy_reference(logits, starts, places, denominator)?
+        }
+    })
 }
 
 /// Refuses options that a task does not know.

@@ -3,36 +3,17 @@
 use candle_core::Tensor;
 
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
-    no_options,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels, no_options,
 };
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, Pass, Path, Result};
 use crate::nn::ops::loss;
-use crate::params;
 
 pub struct MultiLabel;
 
-params! {
+head! {
     /// Any number of labels a row: a probability for each, trained with binary cross entropy.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &MultiLabel
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Sequence
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    MultiLabel: HeadKind::Sequence
 }
 
 impl Task for MultiLabel {
@@ -50,6 +31,10 @@ impl Task for MultiLabel {
 
     fn outputs(&self) -> Outputs {
         Outputs::Labels
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Texts, Form::Pairs]
     }
 
     /// One class a row is a set of one label.

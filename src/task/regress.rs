@@ -3,36 +3,17 @@
 use candle_core::Tensor;
 
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
-    no_options,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels, no_options,
 };
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, ModelError, Pass, Path, Result};
 use crate::nn::ops::loss;
-use crate::params;
 
 pub struct Regress;
 
-params! {
+head! {
     /// One number a row, trained with the mean squared error.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Regress
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Sequence
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Regress: HeadKind::Sequence
 }
 
 impl Task for Regress {
@@ -50,6 +31,10 @@ impl Task for Regress {
 
     fn outputs(&self) -> Outputs {
         Outputs::Values
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Texts, Form::Pairs]
     }
 
     fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {

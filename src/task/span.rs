@@ -4,36 +4,17 @@
 use candle_core::Tensor;
 
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, log_sum_exp, misfit,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, choice_loss, log_sum_exp, misfit,
     no_options, sum_of_units,
 };
-use crate::data::{Labels, Targets};
-use crate::model::{Backbone, HeadKind, Pass, Path, Result};
-use crate::nn::ops::loss;
-use crate::params;
+use crate::data::{Form, Labels, Targets};
+use crate::model::{Backbone, HeadKind, Pass, Result};
 
 pub struct Answer;
 
-params! {
+head! {
     /// Finds the answer to a question in a context: scores every token as its first and as its last.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Answer
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Span
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Answer: HeadKind::Span
 }
 
 impl Task for Answer {
@@ -47,6 +28,10 @@ impl Task for Answer {
 
     fn outputs(&self) -> Outputs {
         Outputs::Answers
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Questions]
     }
 
     fn output_count(&self, _: &Labels, _: &dyn Backbone) -> Result<usize> {
@@ -85,14 +70,7 @@ impl Task for Answer {
     ) -> Result<Tensor> {
         let Targets::Spans(spans) = targets else { return Err(misfit(self, targets)) };
         let places = spans.as_flattened();
-        Ok(match pass.path() {
-            Path::Fused => {
-                loss::segment_cross_entropy(pass.tape(), logits, starts, places, denominator)?
-            }
-            Path::Reference => {
-                loss::segment_cross_entropy_reference(logits, starts, places, denominator)?
-            }
-        })
+        choice_loss(logits, starts, places, denominator, pass)
     }
 
     fn row_losses(&self, logits: &Logits, targets: &Targets) -> Vec<RowLoss> {

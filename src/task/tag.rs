@@ -4,36 +4,18 @@ use candle_core::Tensor;
 
 use super::classify::{at_least_two, check_weights, cross_entropy, sum_of_weights};
 use super::{
-    HeadRequest, Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels,
-    softmax, sum_of_units, unit_loss,
+    Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels, softmax,
+    sum_of_units, unit_loss,
 };
-use crate::data::{Labels, Targets};
+use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, Pass, Result};
-use crate::params;
 
 pub struct Tag;
 
-params! {
+head! {
     /// One class a word: a score for each class on every token, trained with cross entropy on the
     /// first token of each word.
-    pub struct Request {
-        /// Leave a head that the checkpoint has, and draw a new one in `train`.
-        new: bool = false;
-    }
-}
-
-impl HeadRequest for Request {
-    fn task(&self) -> &'static dyn Task {
-        &Tag
-    }
-
-    fn kind(&self) -> HeadKind {
-        HeadKind::Token
-    }
-
-    fn is_new(&self) -> bool {
-        self.new
-    }
+    Tag: HeadKind::Token
 }
 
 impl Task for Tag {
@@ -47,6 +29,10 @@ impl Task for Tag {
 
     fn outputs(&self) -> Outputs {
         Outputs::Tags
+    }
+
+    fn forms(&self) -> &'static [Form] {
+        &[Form::Words]
     }
 
     fn output_count(&self, labels: &Labels, _: &dyn Backbone) -> Result<usize> {

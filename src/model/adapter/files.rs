@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::{Adapted, AdapterConfig, DOWN, FACTORS, Form, MAGNITUDE, Rank, UP, is_meant};
-use crate::model::checkpoint::{self, StoredTensors};
+use crate::model::checkpoint::{self, StoredTensors, Written};
 use crate::model::value::declared;
 use crate::model::{Config, Head, HeadKind, LabelNames, Model, ModelError, Result};
 
@@ -293,7 +293,7 @@ pub fn save(
     let mut text = serde_json::to_string_pretty(&fields).unwrap_or_default();
     text.push('\n');
     write(CONFIG, text.as_bytes())?;
-    write(WEIGHTS, &checkpoint::tensor_bytes(&tensors)?)
+    write(WEIGHTS, &checkpoint::tensor_bytes(&tensors, Written::F32)?)
 }
 
 fn config_fields(config: &AdapterConfig, kind: Option<HeadKind>, base: Option<&str>) -> Value {

@@ -19,7 +19,7 @@ use super::error::{ModelError, Result};
 use crate::nn::ops::tensor::Slice;
 
 pub(super) use safetensors::bytes_of;
-pub use safetensors::serialize as serialize_tensors;
+pub use safetensors::{Written, serialize as serialize_tensors};
 pub use save::{SavedFile, save_folder};
 pub use sentence::{POOLING_FILE, stored_pooling};
 
@@ -143,8 +143,18 @@ pub fn probe_safetensors(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
     safetensors::probe(path).map_err(|error| error.in_file(path))
 }
 
+/// Reads every tensor of the bytes of a safetensors file.
+pub fn read_safetensors_bytes(bytes: &[u8]) -> Result<StoredTensors> {
+    safetensors::read(bytes)
+}
+
+/// Names and shapes of the bytes of a safetensors file.
+pub fn probe_safetensors_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Vec<usize>>> {
+    safetensors::probe_read(bytes, |error| ModelError::new(error.to_string()))
+}
+
 /// Tensors as the bytes of a safetensors file.
-pub fn tensor_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
+pub fn tensor_bytes(tensors: &[(String, Tensor)], written: Written) -> Result<Vec<u8>> {
     let whole = tensors.iter().map(|(_, tensor)| tensor.contiguous());
     let whole = whole.collect::<std::result::Result<Vec<_>, _>>()?;
     let values = whole.iter().map(Slice::<f32>::new).collect::<std::result::Result<Vec<_>, _>>()?;
@@ -153,7 +163,7 @@ pub fn tensor_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
         .zip(&values)
         .map(|((name, tensor), values)| (name.as_str(), tensor.dims(), values.get()))
         .collect();
-    safetensors::serialize(&list)
+    safetensors::serialize(&list, written)
 }
 
 fn read_one(path: &Path, read: fn(&[u8]) -> Result<StoredTensors>) -> Result<StoredTensors> {

@@ -28,12 +28,19 @@ pub fn read(bytes: &[u8]) -> Result<StoredTensors> {
         .collect()
 }
 
-/// Names and shapes, from the header alone.
+/// Names and shapes of a file, from the header alone.
 pub fn probe(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
+    let io = |error: std::io::Error| ModelError::io(path, &error);
+    probe_read(std::fs::File::open(path).map_err(io)?, io)
+}
+
+/// Names and shapes, from the header alone, of what is read.
+pub fn probe_read(
+    mut file: impl Read,
+    io: impl Fn(std::io::Error) -> ModelError,
+) -> Result<BTreeMap<String, Vec<usize>>> {
     const LONGEST_HEADER: u64 = 100_000_000;
     let damaged = |what: &str| ModelError::new(format!("the safetensors file is damaged: {what}"));
-    let io = |error: std::io::Error| ModelError::io(path, &error);
-    let mut file = std::fs::File::open(path).map_err(io)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| damaged("it is shorter than its header"))?;
     let length = u64::from_le_bytes(length);
@@ -74,16 +81,51 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     }
 }
 
+/// What the numbers of a file are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Written {
+    #[default]
+    F32,
+    /// Rounded to the nearest, half the size.
+    Bf16,
+}
+
+impl Written {
+    /// The name that PyTorch has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Written::F32 => "float32",
+            Written::Bf16 => "bfloat16",
+        }
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Written::F32 => Dtype::F32,
+            Written::Bf16 => Dtype::BF16,
+        }
+    }
+
+    fn bytes(self, values: &[f32]) -> Cow<'_, [u8]> {
+        let rounded = |value: &f32| half::bf16::from_f32(*value).to_le_bytes();
+        match self {
+            Written::F32 => bytes_of(values),
+            Written::Bf16 => Cow::Owned(values.iter().flat_map(rounded).collect()),
+        }
+    }
+}
+
 /// The bytes of a safetensors file of f32 tensors with PyTorch's mark. The order of the tensors is
 /// by name, so that equal tensors make equal bytes.
-pub fn serialize(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>> {
+pub fn serialize(tensors: &[(&str, &[usize], &[f32])], written: Written) -> Result<Vec<u8>> {
     let failed = |error| ModelError::new(format!("the tensors cannot be written: {error}"));
-    let bytes: Vec<Cow<[u8]>> = tensors.iter().map(|(_, _, values)| bytes_of(values)).collect();
+    let bytes: Vec<Cow<[u8]>> =
+        tensors.iter().map(|(_, _, values)| written.bytes(values)).collect();
     let views = tensors
         .iter()
         .zip(&bytes)
         .map(|((name, shape, _), bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(failed)?;
+            let view = TensorView::new(written.dtype(), shape.to_vec(), bytes).map_err(failed)?;
             Ok((*name, view))
         })
         .collect::<Result<Vec<_>>>()?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::sentence;
+use super::{Written, sentence};
 use crate::model::value::of_data;
 use crate::model::{HeadKind, Model, ModelError, Result, adapter, head as head_module};
 
@@ -10,7 +10,8 @@ use crate::model::{HeadKind, Model, ModelError, Result, adapter, head as head_mo
 pub type SavedFile = (String, u64);
 
 /// Writes `model.safetensors`, `config.json` and the tokenizer's files into a folder that exists.
-/// `problem_type`: what the config calls the head's task. Fails while tensors have no values.
+/// `problem_type`: what the config calls the head's task. `written`: what a model's numbers are
+/// written as. Fails while tensors have no values.
 ///
 /// Of a model with an adapter it writes the adapter in place of the model, as peft does; `base`: what
 /// its config calls the model below.
@@ -18,6 +19,7 @@ pub fn save_folder(
     model: &Model,
     problem_type: Option<&str>,
     base: Option<&str>,
+    written: Written,
     folder: &Path,
 ) -> Result<Vec<SavedFile>> {
     model.complete()?;
@@ -31,10 +33,10 @@ pub fn save_folder(
         saved.push((name.to_string(), bytes.len() as u64));
         Ok(())
     };
-    save("config.json", config(model, problem_type)?.as_bytes())?;
+    save("config.json", config(model, problem_type, written)?.as_bytes())?;
     match &model.adapter {
         Some(adapted) => adapter::save(model, adapted, base, &mut save)?,
-        None => save("model.safetensors", &model.tensor_bytes()?)?,
+        None => save("model.safetensors", &model.tensor_bytes(written)?)?,
     }
     if let Some(HeadKind::Embedding(pooling)) = model.head.as_ref().map(|head| head.kind) {
         for (name, bytes) in sentence::files(model, pooling)? {
@@ -50,7 +52,7 @@ pub fn save_folder(
 }
 
 /// The config with the class, the labels and the task; every other field as it was read.
-fn config(model: &Model, problem_type: Option<&str>) -> Result<String> {
+fn config(model: &Model, problem_type: Option<&str>, written: Written) -> Result<String> {
     let mut config = model.config.clone();
     let backbone = model.backbone()?;
     if let Some(head) = &model.head {
@@ -71,11 +73,14 @@ fn config(model: &Model, problem_type: Option<&str>) -> Result<String> {
             config.set("problem_type", problem_type);
         }
     }
-    // What is written is f32, whatever was read.
+    // What is written decides, whatever was read.
     for name in ["dtype", "torch_dtype"] {
         if config.get(name).is_some() {
-            config.set(name, "float32");
+            config.set(name, written.name());
         }
+    }
+    if written != Written::F32 && config.get("torch_dtype").is_none() {
+        config.set("dtype", written.name());
     }
     Ok(config.to_json())
 }

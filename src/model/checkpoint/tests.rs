@@ -56,7 +56,7 @@ fn other_shapes_integers_and_double_names_are_errors() {
 /// Truncations and flipped bytes of a safetensors file give errors or other values, never a panic.
 #[test]
 fn damaged_safetensors_do_not_panic() {
-    let whole = serialize_tensors(&[("a", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]).unwrap();
+    let whole = serialize_tensors(&[("a", &[2, 2], &[1.0, 2.0, 3.0, 4.0])], Written::F32).unwrap();
     assert_eq!(safetensors::read(&whole).unwrap()["a"].shape, [2, 2]);
     for length in 0..whole.len() {
         assert!(safetensors::read(&whole[..length]).is_err());
@@ -91,8 +91,8 @@ fn half_precision_becomes_f32() {
 fn shards_lie_beside_their_index() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
-    file("one.safetensors", &serialize_tensors(&[("a", &[1], &[1.0])]).unwrap());
-    file("two.safetensors", &serialize_tensors(&[("b", &[1], &[2.0])]).unwrap());
+    file("one.safetensors", &serialize_tensors(&[("a", &[1], &[1.0])], Written::F32).unwrap());
+    file("two.safetensors", &serialize_tensors(&[("b", &[1], &[2.0])], Written::F32).unwrap());
     let index = |map: &str| file("model.safetensors.index.json", map.as_bytes());
     index(r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#);
     let read = read_weights(folder.path()).unwrap();

@@ -9,7 +9,7 @@ use crate::step::eval::{check_length, check_tokenizer};
 use crate::step::metric::{fitting, misfit};
 use crate::step::predictions::known_names;
 use crate::step::shape::{LabelShape, ModelShape, TokensShape};
-use crate::task::{Outputs, task};
+use crate::task::{LossOptions, Outputs, task, usual_task};
 use crate::train::metrics::{Direction, Kind, PickMetric};
 
 impl Train {
@@ -100,24 +100,21 @@ impl Train {
         check_length(cx, argument, model, tokens.max_length);
         let port = if argument == "data" { Some(&self.data) } else { self.validate.as_ref() };
         let origin = port.map(|port| cx.origin(port)).unwrap_or_default();
-        let Some(outputs) =
-            model.head.as_deref().and_then(|head| task(head).ok()).map(|task| task.outputs())
-        else {
-            return;
-        };
+        let Some(learner) = model.head.as_deref().and_then(|head| task(head).ok()) else { return };
+        let outputs = learner.outputs();
         if let Some(form) = tokens.form
-            && !reads(outputs, form)
+            && !learner.forms().contains(&form)
         {
             let own = model.head.as_deref().unwrap_or_default();
-            let diag = cx
-                .diag(
-                    Code::E0503,
-                    argument,
-                    format!("these rows are {}, which `{own}` cannot learn from", form.describe()),
-                )
+            let message =
+                format!("these rows are {}, which `{own}` cannot learn from", form.describe());
+            let mut diag = cx
+                .diag(Code::E0503, argument, message)
                 .also(origin, "made here")
-                .also(cx.origin(&self.model), format!("`head = {own}`"))
-                .help(format!("`head = {}` of `load-model` fits them", usual_head(form)));
+                .also(cx.origin(&self.model), format!("`head = {own}`"));
+            if let Some(usual) = usual_task(form) {
+                diag = diag.help(format!("`head = {}` of `load-model` fits them", usual.name()));
+            }
             cx.push(diag);
             return;
         }
@@ -274,18 +271,22 @@ impl Train {
     }
 
     pub(super) fn check_loss(&self, cx: &mut CheckCx, head: &str, labels: &LabelShape) {
-        let of_rows = task(head).is_ok_and(|task| task.outputs() == Outputs::Classes);
-        if !of_rows {
-            for (argument, given) in [
-                ("class_weights", self.class_weights.is_some()),
-                ("label_smoothing", self.label_smoothing > 0.0),
-            ] {
-                if given {
-                    let message = format!("`{argument}` belongs to classes, and `{head}` has none");
-                    let diag = cx.diag(Code::E0209, argument, message).help("it can be left out");
-                    cx.push(diag);
-                }
+        let Ok(task) = task(head) else { return };
+        let weighted = LossOptions {
+            class_weights: self.class_weights.as_ref().map(|_| Vec::new()),
+            ..LossOptions::default()
+        };
+        let smoothed =
+            LossOptions { label_smoothing: self.label_smoothing, ..LossOptions::default() };
+        let mut known = true;
+        for (argument, options) in [("class_weights", weighted), ("label_smoothing", smoothed)] {
+            if let Err(error) = task.check_options(&options, 0) {
+                let diag = cx.diag(Code::E0209, argument, error.message).help("it can be left out");
+                cx.push(diag);
+                known = false;
             }
+        }
+        if !known {
             return;
         }
         let Some(Or::Second(weights)) = &self.class_weights else { return };
@@ -332,41 +333,5 @@ impl Train {
                 }
             }
         }
-    }
-}
-
-/// Whether a head with these outputs learns from rows of a form.
-pub(in crate::step) fn reads(outputs: Outputs, form: Form) -> bool {
-    match form {
-        Form::Texts | Form::Pairs => matches!(
-            outputs,
-            Outputs::Classes | Outputs::Labels | Outputs::Values | Outputs::Tokens
-        ),
-        Form::Words => matches!(outputs, Outputs::Tags | Outputs::Tokens),
-        Form::Questions => outputs == Outputs::Answers,
-        Form::Choices => outputs == Outputs::Choices,
-        Form::Separate => outputs == Outputs::Vectors,
-    }
-}
-
-/// The head that is usual for rows of a form.
-pub(in crate::step) fn usual_head(form: Form) -> &'static str {
-    match form {
-        Form::Texts | Form::Pairs => "sequence_classification",
-        Form::Words => "token_classification",
-        Form::Questions => "question_answering",
-        Form::Choices => "multiple_choice",
-        Form::Separate => "embedding",
-    }
-}
-
-/// The form of the rows that are usual for a head with these outputs.
-pub(in crate::step) fn usual_form(outputs: Outputs) -> Form {
-    match outputs {
-        Outputs::Classes | Outputs::Labels | Outputs::Values | Outputs::Tokens => Form::Texts,
-        Outputs::Tags => Form::Words,
-        Outputs::Answers => Form::Questions,
-        Outputs::Choices => Form::Choices,
-        Outputs::Vectors => Form::Separate,
     }
 }
