@@ -524,6 +524,23 @@ fn expectations_stop_a_run_and_run_nothing_again() {
 }
 
 /// A fold goes into a step as a whole, or table by table.
+/// Parts that were tokenized together were compared before; these have nothing else in common.
+#[test]
+fn validation_rows_among_those_to_learn_from_are_reported() {
+    let program = PROGRAM.replace(
+        "tokenize tokens { data = parts,",
+        "tokenize others { data = messages, tokenizer = encoder, max_length = 16 }\n\
+         tokenize tokens { data = parts,",
+    );
+    let program = program.replace("validate  = tokens.validation", "validate  = others");
+    let run = Project::with(&program).json(&["p.ftp"], 0);
+    let warnings = run["warnings"].to_string();
+    assert!(
+        warnings.contains("36 of 60 rows of `validate` are among those of `data` too"),
+        "{warnings}"
+    );
+}
+
 #[test]
 fn folds_are_groups_of_tables() {
     let program = PROGRAM

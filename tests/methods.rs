@@ -383,7 +383,7 @@ fn an_adapter_survives_its_files_and_the_store() {
             &tuned,
             Some("single_label_classification"),
             None,
-            Written::F32,
+            checkpoint::Written::F32,
             folder.path(),
         )
         .expect("saved");

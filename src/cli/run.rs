@@ -19,7 +19,9 @@ use crate::exec::{Class, End, Outcome, Signal, Sink, Store, index::Index, run};
 use crate::plan::{Graph, Node};
 use crate::report;
 use crate::schema::Type;
+use crate::step::shape::Shape;
 use crate::step::{StepError, Stop};
+use crate::task::task;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -194,7 +196,8 @@ fn tell(
             console.message(&format!("next, in full: {}", again.replace(" --quick", "")));
             return;
         }
-        let next = match (&saved, model) {
+        let asked = model.is_none_or(answers);
+        let next = match (&saved.filter(|_| asked), model.filter(|_| asked)) {
             (Some(folder), _) => format!("ftrun predict {} --text \"…\"", shown(folder)),
             (None, Some(node)) => {
                 format!(
@@ -212,6 +215,15 @@ fn tell(
 fn trains(node: &Node) -> bool {
     !node.inputs.is_empty()
         && node.kind.outputs.first().is_some_and(|main| main.ty == crate::schema::PortType::Model)
+}
+
+/// Whether a model can be asked for more than its losses.
+fn answers(node: &Node) -> bool {
+    let head = node.shapes.iter().find_map(|(_, shape)| match shape {
+        Shape::Model(model) => model.head.as_deref(),
+        _ => None,
+    });
+    head.and_then(|head| task(head).ok()).is_none_or(|task| task.keeps_logits())
 }
 
 /// A path as people would type it from here.

@@ -4,7 +4,8 @@
 use super::column::ColumnData;
 use super::error::Result;
 use super::table::{Table, Tables};
-use std::collections::HashMap;
+use super::tokens::Tokens;
+use std::collections::{HashMap, HashSet};
 
 /// The columns whose texts make a row what it is.
 const TEXTS: &[&str] = &["text", "text_pair", "words", "question", "context", "prompt", "choices"];
@@ -88,6 +89,12 @@ pub fn shared(tables: &Tables) -> Result<Vec<Shared>> {
 pub fn count(shared: &[Shared]) -> usize {
     let trained = |one: &&Shared| one.seen.rsplit('.').next() == Some("train");
     shared.iter().filter(trained).map(|one| one.rows.len()).sum()
+}
+
+/// How many rows of `held_out` have the tokens of a row of `seen`.
+pub fn shared_tokens(seen: &Tokens, held_out: &Tokens) -> usize {
+    let known: HashSet<&[u32]> = (0..seen.rows()).map(|row| seen.input_ids(row)).collect();
+    (0..held_out.rows()).filter(|row| known.contains(held_out.input_ids(*row))).count()
 }
 
 /// The texts of every row in one, lower-cased and with single blanks.

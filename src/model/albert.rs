@@ -5,8 +5,8 @@
 use candle_core::Tensor;
 
 use super::blocks::{
-    Attending, Embeddings, Encoder, Names, Positions, PostNorm, Scores, TextEncoder, activation,
-    check_heads, check_size, encoder_alone, padding, site_behind,
+    Attending, BERT_DEFAULTS, Defaults, Encoder, Modules, Names, Scores, TextEncoder, check_size,
+    encoder, site_behind,
 };
 use super::heads::{Base, FirstToken, PerToken, Vocabulary, dense};
 use super::pass::Places;
@@ -78,50 +78,22 @@ const PROJECTION: &str = "albert.encoder.embedding_hidden_mapping_in";
 impl Albert {
     /// Fields that are absent have the values that transformers' `AlbertConfig` gives them.
     fn new(config: &Config) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(4096))?;
-        let heads = config.size_or("num_attention_heads", Some(64))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
-        encoder_alone(config)?;
-        let vocabulary = config.size_or("vocab_size", Some(30_000))?;
-        let width = config.size_or("embedding_size", Some(128))?;
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.0)?;
-        let eps = config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let count = config.size_or("max_position_embeddings", Some(512))?;
-        let layers = config.size_or("num_hidden_layers", Some(12))?;
-        let groups = config.size_or("num_hidden_groups", Some(1))?;
-        if groups > layers {
-            return Err(ModelError::new(format!(
-                "the config's `num_hidden_groups` {groups} is more than its `num_hidden_layers` {layers}"
-            )));
-        }
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "albert.embeddings",
+        let mut encoder = encoder(
+            config,
+            &Defaults {
+                vocabulary: 30_000,
+                hidden: 4096,
+                heads: 64,
+                inner: 16_384,
+                activation: "gelu_new",
+                dropout: 0.0,
+                ..BERT_DEFAULTS
+            },
+            &Modules {
+                embeddings: "albert.embeddings",
                 words: WORDS,
                 norm: "albert.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary,
-                width,
-                normed: width,
-                positions: Some(Positions::new(count, None)?),
-                token_types: config.size_or("type_vocab_size", Some(2))?,
-                padding: padding(config, 0, vocabulary)?,
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(16_384))?,
-                activation: activation(config, "hidden_act", "gelu_new")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.0)?,
-                dropout,
-                // The output of the feed-forward is not dropped.
-                output_dropout: 0.0,
-                eps,
-                deviation,
+                layers: "albert.encoder.albert_layer_groups",
                 names: Names {
                     query: "attention.query",
                     key: "attention.key",
@@ -133,9 +105,17 @@ impl Albert {
                     output_norm: "full_layer_layer_norm",
                 },
             },
-            layers,
-            module: "albert.encoder.albert_layer_groups",
-        };
+        )?;
+        let width = config.size_or("embedding_size", Some(128))?;
+        (encoder.embeddings.width, encoder.embeddings.normed) = (width, width);
+        // The output of the feed-forward is not dropped.
+        encoder.layer.output_dropout = 0.0;
+        let (layers, groups) = (encoder.layers, config.size_or("num_hidden_groups", Some(1))?);
+        if groups > layers {
+            return Err(ModelError::new(format!(
+                "the config's `num_hidden_groups` {groups} is more than its `num_hidden_layers` {layers}"
+            )));
+        }
         check_size(&encoder)?;
         Ok(Self {
             encoder,

@@ -3,8 +3,7 @@
 //! `BertForSequenceClassification`. Losses and labels are in `task`.
 
 use super::blocks::{
-    BERT_NAMES, Embeddings, Encoder, Positions, PostNorm, TextEncoder, activation, check_heads,
-    check_size, encoder_alone, padding,
+    BERT_DEFAULTS, BERT_NAMES, Encoder, Modules, TextEncoder, check_size, encoder,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary};
 use super::{Adaptable, Architecture, Backbone, Config, HeadKind, OutputHead, Result};
@@ -67,47 +66,19 @@ const WORDS: &str = "bert.embeddings.word_embeddings.weight";
 impl Bert {
     /// Fields that are absent have the values that transformers' `BertConfig` gives them.
     fn new(config: &Config) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(768))?;
-        let heads = config.size_or("num_attention_heads", Some(12))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
-        encoder_alone(config)?;
-        let vocabulary = config.size_or("vocab_size", Some(30_522))?;
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.1)?;
-        let eps = config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let count = config.size_or("max_position_embeddings", Some(512))?;
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "bert.embeddings",
+        let encoder = encoder(
+            config,
+            &BERT_DEFAULTS,
+            &Modules {
+                embeddings: "bert.embeddings",
                 words: WORDS,
                 norm: "bert.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary,
-                width: hidden,
-                normed: hidden,
-                positions: Some(Positions::new(count, None)?),
-                token_types: config.size_or("type_vocab_size", Some(2))?,
-                padding: padding(config, 0, vocabulary)?,
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(3072))?,
-                activation: activation(config, "hidden_act", "gelu")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
-                dropout,
-                output_dropout: dropout,
-                eps,
-                deviation,
+                layers: "bert.encoder.layer",
                 names: BERT_NAMES,
             },
-            layers: config.size_or("num_hidden_layers", Some(12))?,
-            module: "bert.encoder.layer",
-        };
+        )?;
         check_size(&encoder)?;
+        let dropout = encoder.embeddings.dropout;
         Ok(Self {
             encoder,
             classifier_dropout: config.dropout_or("classifier_dropout", dropout)?,

@@ -5,8 +5,8 @@
 use candle_core::Tensor;
 
 use super::blocks::{
-    Attending, BERT_NAMES, Embeddings, Encoder, Positions, PostNorm, Scores, TextEncoder,
-    activation, check_heads, check_size, padding, whole,
+    Attending, BERT_DEFAULTS, BERT_NAMES, Defaults, Encoder, Modules, Names, PostNorm, Scores,
+    TextEncoder, activation, check_size, encoder, whole,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary, dense, norm, table, weight};
 use super::pass::{Drop, Places};
@@ -129,9 +129,32 @@ const CONVOLUTION: &str = "deberta.encoder.conv";
 impl Deberta {
     /// Fields that are absent have the values that transformers' `DebertaV2Config` gives them.
     fn new(config: &Config) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(1536))?;
-        let heads = config.size_or("num_attention_heads", Some(24))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
+        let mut encoder = encoder(
+            config,
+            &Defaults {
+                vocabulary: 128_100,
+                hidden: 1536,
+                layers: 24,
+                heads: 24,
+                inner: 6144,
+                eps: 1e-7,
+                token_types: 0,
+                ..BERT_DEFAULTS
+            },
+            &Modules {
+                embeddings: "deberta.embeddings",
+                words: WORDS,
+                norm: "deberta.embeddings.LayerNorm",
+                layers: "deberta.encoder.layer",
+                names: Names {
+                    query: "attention.self.query_proj",
+                    key: "attention.self.key_proj",
+                    value: "attention.self.value_proj",
+                    ..BERT_NAMES
+                },
+            },
+        )?;
+        let (hidden, heads) = (encoder.layer.hidden, encoder.layer.heads);
         for (field, known) in
             [("attention_head_size", hidden / heads), ("pooler_hidden_size", hidden)]
         {
@@ -142,49 +165,11 @@ impl Deberta {
                 )));
             }
         }
-        let vocabulary = config.size_or("vocab_size", Some(128_100))?;
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.1)?;
-        let eps = config.number_or("layer_norm_eps", 1e-7, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let count = config.size_or("max_position_embeddings", Some(512))?;
-        let token_types = whole(config, "type_vocab_size", 0)?.max(0) as usize;
-        let biased = config.flag("position_biased_input")?.unwrap_or(true);
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "deberta.embeddings",
-                words: WORDS,
-                norm: "deberta.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary,
-                width: config.size_or("embedding_size", Some(hidden))?,
-                normed: hidden,
-                positions: biased.then(|| Positions::new(count, None)).transpose()?,
-                token_types,
-                padding: padding(config, 0, vocabulary)?,
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(6144))?,
-                activation: activation(config, "hidden_act", "gelu")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
-                dropout,
-                output_dropout: dropout,
-                eps,
-                deviation,
-                names: super::blocks::Names {
-                    query: "attention.self.query_proj",
-                    key: "attention.self.key_proj",
-                    value: "attention.self.value_proj",
-                    ..BERT_NAMES
-                },
-            },
-            layers: config.size_or("num_hidden_layers", Some(24))?,
-            module: "deberta.encoder.layer",
-        };
+        encoder.embeddings.width = config.size_or("embedding_size", Some(hidden))?;
+        let count = encoder.embeddings.positions.map_or(0, |positions| positions.count);
+        if !config.flag("position_biased_input")?.unwrap_or(true) {
+            encoder.embeddings.positions = None;
+        }
         check_size(&encoder)?;
         let [content_to_position, position_to_content] = kinds(config)?;
         let distances = match config.flag("relative_attention")?.unwrap_or(false) {
@@ -202,7 +187,7 @@ impl Deberta {
             pooler: Pooler {
                 activation: activation(config, "pooler_hidden_act", "gelu")?,
                 dropout_before: config.dropout_or("pooler_dropout", 0.0)?,
-                dropout: config.dropout_or("cls_dropout", dropout)?,
+                dropout: config.dropout_or("cls_dropout", encoder.embeddings.dropout)?,
             },
             legacy: config.flag("legacy")?.unwrap_or(true),
             tied: config.flag("tie_word_embeddings")?.unwrap_or(true),

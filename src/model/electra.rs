@@ -5,8 +5,8 @@
 use candle_core::Tensor;
 
 use super::blocks::{
-    BERT_NAMES, Embeddings, Encoder, Positions, PostNorm, TextEncoder, activation, check_heads,
-    check_size, encoder_alone, padding,
+    BERT_DEFAULTS, BERT_NAMES, Defaults, Encoder, Modules, TextEncoder, activation, check_size,
+    encoder,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary, dense};
 use super::pass::Places;
@@ -89,47 +89,19 @@ const WORDS: &str = "electra.embeddings.word_embeddings.weight";
 impl Electra {
     /// Fields that are absent have the values that transformers' `ElectraConfig` gives them.
     fn new(config: &Config) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(256))?;
-        let heads = config.size_or("num_attention_heads", Some(4))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
-        encoder_alone(config)?;
-        let vocabulary = config.size_or("vocab_size", Some(30_522))?;
-        let width = config.size_or("embedding_size", Some(128))?;
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.1)?;
-        let eps = config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let count = config.size_or("max_position_embeddings", Some(512))?;
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "electra.embeddings",
+        let mut encoder = encoder(
+            config,
+            &Defaults { hidden: 256, heads: 4, inner: 1024, ..BERT_DEFAULTS },
+            &Modules {
+                embeddings: "electra.embeddings",
                 words: WORDS,
                 norm: "electra.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary,
-                width,
-                normed: width,
-                positions: Some(Positions::new(count, None)?),
-                token_types: config.size_or("type_vocab_size", Some(2))?,
-                padding: padding(config, 0, vocabulary)?,
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(1024))?,
-                activation: activation(config, "hidden_act", "gelu")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
-                dropout,
-                output_dropout: dropout,
-                eps,
-                deviation,
+                layers: "electra.encoder.layer",
                 names: BERT_NAMES,
             },
-            layers: config.size_or("num_hidden_layers", Some(12))?,
-            module: "electra.encoder.layer",
-        };
+        )?;
+        let width = config.size_or("embedding_size", Some(128))?;
+        (encoder.embeddings.width, encoder.embeddings.normed) = (width, width);
         check_size(&encoder)?;
         let function = match config.text("summary_activation")? {
             Some("") => Activation::Identity,
@@ -142,6 +114,7 @@ impl Electra {
             dropout_before: config.dropout_or("summary_first_dropout", 0.0)?,
             dropout: config.dropout_or("summary_last_dropout", 0.1)?,
         };
+        let dropout = encoder.embeddings.dropout;
         Ok(Self {
             encoder,
             classifier_dropout: config.dropout_or("classifier_dropout", dropout)?,

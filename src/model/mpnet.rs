@@ -5,8 +5,8 @@
 use candle_core::Tensor;
 
 use super::blocks::{
-    Attending, Embeddings, Encoder, Names, Positions, PostNorm, Scores, TextEncoder, activation,
-    check_heads, check_size,
+    Attending, BERT_DEFAULTS, Defaults, Encoder, Modules, Names, Scores, TextEncoder, check_size,
+    encoder,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary, table};
 use super::{
@@ -74,45 +74,20 @@ const FARTHEST: f32 = 128.0;
 impl Mpnet {
     /// Fields that are absent have the values that transformers' `MPNetConfig` gives them.
     fn new(config: &Config) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(768))?;
-        let heads = config.size_or("num_attention_heads", Some(12))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
         let buckets = config.size_or("relative_attention_num_buckets", Some(BUCKETS))?;
         if buckets < BUCKETS {
             return Err(ModelError::new(format!(
                 "the config's `relative_attention_num_buckets` is {buckets}; the family uses {BUCKETS} buckets"
             )));
         }
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.1)?;
-        let eps = config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let count = config.size_or("max_position_embeddings", Some(512))?;
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "mpnet.embeddings",
+        let mut encoder = encoder(
+            config,
+            &Defaults { vocabulary: 30_527, padding: PADDING, ..BERT_DEFAULTS },
+            &Modules {
+                embeddings: "mpnet.embeddings",
                 words: WORDS,
                 norm: "mpnet.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary: config.size_or("vocab_size", Some(30_527))?,
-                width: hidden,
-                normed: hidden,
-                positions: Some(Positions::new(count, Some(PADDING))?),
-                token_types: 0,
-                padding: Some(PADDING),
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(3072))?,
-                activation: activation(config, "hidden_act", "gelu")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
-                dropout,
-                output_dropout: dropout,
-                eps,
-                deviation,
+                layers: "mpnet.encoder.layer",
                 names: Names {
                     query: "attention.attn.q",
                     key: "attention.attn.k",
@@ -124,9 +99,10 @@ impl Mpnet {
                     output_norm: "output.LayerNorm",
                 },
             },
-            layers: config.size_or("num_hidden_layers", Some(12))?,
-            module: "mpnet.encoder.layer",
-        };
+        )?;
+        encoder.embeddings.padding = Some(PADDING);
+        encoder.embeddings.token_types = 0;
+        encoder.count_positions_from(PADDING)?;
         check_size(&encoder)?;
         let tied = config.flag("tie_word_embeddings")?.unwrap_or(true);
         Ok(Self { encoder, buckets, tied })

@@ -3,8 +3,7 @@
 //! transformers' `RobertaForSequenceClassification`. XLM-RoBERTa is the same with other names of classes.
 
 use super::blocks::{
-    BERT_NAMES, Embeddings, Encoder, Positions, PostNorm, TextEncoder, activation, check_heads,
-    check_size, encoder_alone, padding,
+    BERT_DEFAULTS, BERT_NAMES, Defaults, Encoder, Modules, TextEncoder, check_size, encoder,
 };
 use super::heads::{FirstToken, PerToken, Vocabulary};
 use super::{Adaptable, Architecture, Backbone, Config, HeadKind, ModelError, OutputHead, Result};
@@ -91,52 +90,23 @@ struct Roberta {
 impl Roberta {
     /// Fields that are absent have the values that transformers' `RobertaConfig` gives them.
     fn new(config: &Config, family: &Family) -> Result<Self> {
-        let hidden = config.size_or("hidden_size", Some(768))?;
-        let heads = config.size_or("num_attention_heads", Some(12))?;
-        check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
-        encoder_alone(config)?;
-        let vocabulary = config.size_or("vocab_size", Some(family.vocabulary))?;
-        let padding = padding(config, 1, vocabulary)?.ok_or_else(|| {
-            ModelError::new("the config's `pad_token_id` is null; positions are counted from it")
-        })?;
-        let dropout = config.dropout_or("hidden_dropout_prob", 0.1)?;
-        let eps = config.number_or("layer_norm_eps", 1e-12, 0.0, 1.0)?;
-        let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
-        let encoder = Encoder {
-            embeddings: Embeddings {
-                module: "roberta.embeddings",
+        let mut encoder = encoder(
+            config,
+            &Defaults { vocabulary: family.vocabulary, padding: 1, ..BERT_DEFAULTS },
+            &Modules {
+                embeddings: "roberta.embeddings",
                 words: WORDS,
                 norm: "roberta.embeddings.LayerNorm",
-                norm_bias: true,
-                vocabulary,
-                width: hidden,
-                normed: hidden,
-                positions: Some(Positions::new(
-                    config.size_or("max_position_embeddings", Some(512))?,
-                    Some(padding),
-                )?),
-                token_types: config.size_or("type_vocab_size", Some(2))?,
-                padding: Some(padding),
-                dropout,
-                eps,
-                deviation,
-            },
-            layer: PostNorm {
-                hidden,
-                heads,
-                inner: config.size_or("intermediate_size", Some(3072))?,
-                activation: activation(config, "hidden_act", "gelu")?,
-                attention_dropout: config.dropout_or("attention_probs_dropout_prob", 0.1)?,
-                dropout,
-                output_dropout: dropout,
-                eps,
-                deviation,
+                layers: "roberta.encoder.layer",
                 names: BERT_NAMES,
             },
-            layers: config.size_or("num_hidden_layers", Some(12))?,
-            module: "roberta.encoder.layer",
-        };
+        )?;
+        let padding = encoder.embeddings.padding.ok_or_else(|| {
+            ModelError::new("the config's `pad_token_id` is null; positions are counted from it")
+        })?;
+        encoder.count_positions_from(padding)?;
         check_size(&encoder)?;
+        let dropout = encoder.embeddings.dropout;
         Ok(Self {
             encoder,
             classifier_dropout: config.dropout_or("classifier_dropout", dropout)?,

@@ -314,6 +314,9 @@ impl Step for Train {
                 fits_tokenizer(&model, tokens, argument)?;
             }
         }
+        if let Some(validation) = &validation {
+            self.report_shared(&tokens, validation, cx);
+        }
         let seed = self.seed();
         let adapter = self.method()?.adapter();
         let unfit = |error: ModelError| StepError {

@@ -21,7 +21,10 @@ use crate::nn::{Parameters, Precision};
 pub(super) use attending::{Attending, positions};
 pub(super) use embeddings::{Embeddings, Positions};
 pub(super) use post_norm::{BERT_NAMES, Names, PostNorm, Scores};
-pub(super) use read::{activation, check_heads, check_size, encoder_alone, padding, refuse, whole};
+pub(super) use read::{
+    BERT_DEFAULTS, Defaults, Modules, activation, check_heads, check_size, encoder, padding,
+    refuse, whole,
+};
 
 /// Places of dropout, part of every result: 0 for the embeddings, then three in each layer, then those
 /// of the head.
@@ -44,6 +47,14 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
+    /// Counts positions from behind a padding's, which stands at that of its own number.
+    pub fn count_positions_from(&mut self, padding: u32) -> Result<()> {
+        if let Some(positions) = self.embeddings.positions {
+            self.embeddings.positions = Some(Positions::new(positions.count, Some(padding))?);
+        }
+        Ok(())
+    }
+
     pub fn module_of(&self, number: usize) -> String {
         format!("{}.{number}", self.module)
     }

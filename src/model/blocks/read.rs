@@ -1,8 +1,103 @@
 //! What several families read from a config in the same way.
 
-use super::Encoder;
+use super::{Embeddings, Encoder, Names, Positions, PostNorm};
 use crate::model::{Config, ModelError, Result};
 use crate::nn::Activation;
+
+/// What the config of a family gives to fields that are absent, where its fields have BERT's names.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model) struct Defaults {
+    pub vocabulary: usize,
+    pub hidden: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub inner: usize,
+    pub activation: &'static str,
+    /// Of hidden states and of attention.
+    pub dropout: f64,
+    pub eps: f64,
+    pub token_types: usize,
+    pub padding: u32,
+}
+
+/// `BertConfig`'s.
+pub(in crate::model) const BERT_DEFAULTS: Defaults = Defaults {
+    vocabulary: 30_522,
+    hidden: 768,
+    layers: 12,
+    heads: 12,
+    inner: 3072,
+    activation: "gelu",
+    dropout: 0.1,
+    eps: 1e-12,
+    token_types: 2,
+    padding: 0,
+};
+
+/// Where an encoder's parameters are.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model) struct Modules {
+    /// `bert.embeddings`
+    pub embeddings: &'static str,
+    /// `bert.embeddings.word_embeddings.weight`
+    pub words: &'static str,
+    /// `bert.embeddings.LayerNorm`
+    pub norm: &'static str,
+    /// `bert.encoder.layer`
+    pub layers: &'static str,
+    pub names: Names,
+}
+
+/// The encoder that a config with BERT's names describes. Fails where a field is out of its bounds, or is
+/// that of a decoder.
+pub(in crate::model) fn encoder(
+    config: &Config,
+    defaults: &Defaults,
+    modules: &Modules,
+) -> Result<Encoder> {
+    let hidden = config.size_or("hidden_size", Some(defaults.hidden))?;
+    let heads = config.size_or("num_attention_heads", Some(defaults.heads))?;
+    check_heads([hidden, heads], ["hidden_size", "num_attention_heads"])?;
+    encoder_alone(config)?;
+    let vocabulary = config.size_or("vocab_size", Some(defaults.vocabulary))?;
+    let count = config.size_or("max_position_embeddings", Some(512))?;
+    let dropout = config.dropout_or("hidden_dropout_prob", defaults.dropout)?;
+    let eps = config.number_or("layer_norm_eps", defaults.eps, 0.0, 1.0)?;
+    let deviation = config.number_or("initializer_range", 0.02, 0.0, 100.0)?;
+    let token_types = whole(config, "type_vocab_size", defaults.token_types as i64)?;
+    Ok(Encoder {
+        embeddings: Embeddings {
+            module: modules.embeddings,
+            words: modules.words,
+            norm: modules.norm,
+            norm_bias: true,
+            vocabulary,
+            width: hidden,
+            normed: hidden,
+            positions: Some(Positions::new(count, None)?),
+            token_types: token_types.max(0) as usize,
+            padding: padding(config, defaults.padding, vocabulary)?,
+            dropout,
+            eps,
+            deviation,
+        },
+        layer: PostNorm {
+            hidden,
+            heads,
+            inner: config.size_or("intermediate_size", Some(defaults.inner))?,
+            activation: activation(config, "hidden_act", defaults.activation)?,
+            attention_dropout: config
+                .dropout_or("attention_probs_dropout_prob", defaults.dropout)?,
+            dropout,
+            output_dropout: dropout,
+            eps,
+            deviation,
+            names: modules.names,
+        },
+        layers: config.size_or("num_hidden_layers", Some(defaults.layers))?,
+        module: modules.layers,
+    })
+}
 
 /// The function that a field names.
 pub(in crate::model) fn activation(

@@ -2,11 +2,11 @@
 
 use super::{KeepRule, Length, LossRule, LossWord, StopRule, Train, WeightRule};
 use crate::base::Code;
-use crate::data::{BatchSize, Targets, Tokens};
+use crate::data::{BatchSize, Targets, Tokens, shared_tokens};
 use crate::model::{Compute, Model};
-use crate::schema::{Or, Pick, Unit};
+use crate::schema::{Or, Pick, PortRef, Unit};
 use crate::step::eval::{masking, partners};
-use crate::step::run::StepError;
+use crate::step::run::{Event, RunCx, StepError};
 use crate::task::labels::Reconciled;
 use crate::task::{LossOptions, Network, Outputs};
 use crate::train::masking::Masking;
@@ -67,6 +67,28 @@ impl Train {
             Outputs::Tokens => TokenExamples::masked(tokens, self.masking(model)?),
             _ => TokenExamples::new(tokens, targets),
         })
+    }
+
+    /// Warns of rows to validate on that are learned from. Parts of one table were compared when it was
+    /// divided, by their texts.
+    pub(super) fn report_shared(&self, tokens: &Tokens, validation: &Tokens, cx: &mut RunCx) {
+        let step = |port: &PortRef| match port {
+            PortRef::One { step, .. } => Some(step.clone()),
+            _ => None,
+        };
+        let other = self.validate.as_ref().and_then(|port| step(&port.source));
+        if other == step(&self.data.source) {
+            return;
+        }
+        let count = shared_tokens(tokens, validation);
+        if count > 0 {
+            let of = validation.rows();
+            let verb = if count == 1 { "is" } else { "are" };
+            let message = format!(
+                "{count} of {of} rows of `validate` {verb} among those of `data` too, token by token"
+            );
+            cx.control.event(Event::Warning { message });
+        }
     }
 
     /// How tokens are masked.
