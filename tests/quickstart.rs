@@ -6,9 +6,6 @@ use std::collections::BTreeSet;
 #[allow(dead_code)]
 #[path = "../examples/quickstart_data.rs"]
 mod generator;
-#[allow(dead_code)]
-#[path = "../examples/seedling_tokenizer.rs"]
-mod seedling_tokenizer;
 
 const TRAIN: &str = include_str!("../pipelines/quickstart/train.csv");
 const VALIDATION: &str = include_str!("../pipelines/quickstart/validation.csv");
@@ -18,14 +15,6 @@ const TEST: &str = include_str!("../pipelines/quickstart/test.csv");
 #[test]
 fn the_generator_makes_the_committed_training_messages() {
     assert!(generator::train_csv().as_deref() == Ok(TRAIN), "train.csv is not what it makes");
-}
-
-#[test]
-fn the_generator_makes_the_committed_tokenizer() {
-    assert!(
-        seedling_tokenizer::tokenizer_json() == TOKENIZER,
-        "tokenizer.json is not what it makes"
-    );
 }
 
 /// Every sign of the messages has a piece, and pieces put together are the message again.
