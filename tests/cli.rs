@@ -523,6 +523,24 @@ fn expectations_stop_a_run_and_run_nothing_again() {
     assert!(checked["errors"].to_string().contains("E0702"), "{checked}");
 }
 
+/// Training leaves rows out that are too long; who asks gets an answer for each.
+#[test]
+fn rows_that_training_would_drop_are_predicted() {
+    let program = PROGRAM.replace("max_length = 16", "max_length = 16, overflow = drop")
+        + "load-data asked { source = files(\"asked.csv\") }\n\
+           predict answers { model = tuned, data = asked }\n\
+           save file { table = answers, to = \"answers.csv\" }\n";
+    let project = Project::with(&program);
+    let long = "a parcel that is late ".repeat(20);
+    fs::write(project.path("asked.csv"), format!("text\nmy refund\n{long}\nmy parcel\n")).unwrap();
+    let run = project.json(&["p.ftp"], 0);
+    let steps = run["steps"].as_array().unwrap();
+    let answers = steps.iter().find(|step| step["name"] == "answers").unwrap();
+    assert_eq!(answers["report"]["rows"], 3.0);
+    assert_eq!(answers["report"]["truncated"], 1.0);
+    assert_eq!(fs::read_to_string(project.path("answers.csv")).unwrap().lines().count(), 4);
+}
+
 /// A fold goes into a step as a whole, or table by table.
 /// Parts that were tokenized together were compared before; these have nothing else in common.
 #[test]

@@ -151,6 +151,11 @@ impl Labels {
                 let index = Index::new(names);
                 let mut values = vec![0.0; column.len() * names.len()];
                 for row in 0..column.len() {
+                    if is_missing(column, row) {
+                        // Not the same as no label at all, which can be learned.
+                        let place = row * names.len();
+                        values[place..place + names.len()].fill(f32::NAN);
+                    }
                     for name in several_names(column, row) {
                         let class = index.of(&name).map_err(|error| (row, error))?;
                         if let Some(value) = values.get_mut(row * names.len() + class) {
@@ -180,8 +185,11 @@ impl Targets {
                 starts.windows(2).filter(|units| none(units)).count()
             }
             Targets::Spans(spans) => spans.iter().filter(|span| span.contains(&IGNORED)).count(),
-            // No label is no class, which can be learned.
-            Targets::None | Targets::Multi { .. } => 0,
+            Targets::Multi { classes, values } => values
+                .chunks_exact((*classes).max(1))
+                .filter(|row| row.iter().any(|value| value.is_nan()))
+                .count(),
+            Targets::None => 0,
         }
     }
 
@@ -436,10 +444,10 @@ mod tests {
         let labels = Labels::of(&[&column], None).unwrap();
         assert_eq!(labels.names(), ["4", "27"]);
         let targets = labels.targets(Some(&column)).unwrap();
-        assert_eq!(
-            targets,
-            Targets::Multi { classes: 2, values: vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0] }
-        );
+        // The third row's labels are not known.
+        let Targets::Multi { classes: 2, values } = &targets else { panic!("{targets:?}") };
+        assert_eq!(values[..4], [1.0, 1.0, 0.0, 0.0]);
+        assert!(values[4..].iter().all(|value| value.is_nan()));
         assert_eq!(targets.take(&[0]), Targets::Multi { classes: 2, values: vec![1.0, 1.0] });
         assert_eq!(targets.rows(), Some(3));
     }

@@ -5,8 +5,8 @@ use super::augment::Augment;
 use super::column::{ColumnData, ColumnType};
 use super::error::{DataError, Fault, Result};
 use super::expression::Expression;
-use super::labels::Labels;
-use super::table::{Table, no_column};
+use super::labels::{Labels, is_missing};
+use super::table::{Table, cell_bytes, no_column};
 use crate::base::random::{Purpose, Stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -35,7 +35,7 @@ pub enum Operation<T> {
     /// Changed copies of rows.
     Augment(Augment),
     /// For every row the rows of another table with the same value of a column: their columns are
-    /// added. Rows without a counterpart go.
+    /// added. Rows without a counterpart go, and so do rows without a value.
     Join { other: T, on: String },
     /// The rows of other tables behind these; columns go together by name.
     Concat(Vec<T>),
@@ -130,6 +130,7 @@ impl Operation<Columns> {
             Operation::Join { other, on } => {
                 known(before, on)?;
                 known(other, on)?;
+                comparable(before, other, on)?;
                 let mut after = before.clone();
                 for (name, ty) in added(other, on) {
                     if before.iter().any(|(known, _)| known == name) {
@@ -176,6 +177,22 @@ fn with_id(names: &[String], has_id: bool) -> Vec<String> {
 
 fn renamed<'a>(pairs: &'a [(String, String)], name: &'a str) -> &'a str {
     pairs.iter().find(|(_, old)| old == name).map_or(name, |(new, _)| new)
+}
+
+/// Whether values of the column `on` can be the same in both tables, as far as types are known.
+fn comparable(one: &Columns, two: &Columns, on: &str) -> Result<()> {
+    let of = |columns: &Columns| {
+        let found = columns.iter().find(|(name, _)| name == on).map(|(_, found)| found.clone());
+        found.filter(|found| !matches!(found, ColumnType::Other(_)))
+    };
+    let (Some(one), Some(two)) = (of(one), of(two)) else { return Ok(()) };
+    if one == two || (one.is_number() && two.is_number()) {
+        return Ok(());
+    }
+    let message = format!(
+        "`join` finds no pairs: column `{on}` holds {one} in one table and {two} in the other"
+    );
+    Err(fault(message).subject(on).help("write its values the same way in both files"))
 }
 
 /// The columns that a join adds: all of the other table's but the one it is made on and the id.
@@ -342,21 +359,58 @@ pub(super) fn keys(table: &Table, names: &[String]) -> Result<Vec<Vec<u8>>> {
     for name in names {
         let data = table.column(name)?;
         for (row, key) in keys.iter_mut().enumerate() {
-            super::table::cell_bytes(&data, row, key);
+            cell_bytes(&data, row, key);
         }
     }
     Ok(keys)
 }
 
+/// What rows are joined by: bytes that agree where the values do, `None` where there is no value.
+/// Whole numbers and fractions agree where they are the same number.
+fn join_keys(table: &Table, on: &str) -> Result<Vec<Option<Vec<u8>>>> {
+    let data = match table.column(on)? {
+        ColumnData::Float32(values) => {
+            ColumnData::Float(values.into_iter().map(|value| value.map(f64::from)).collect())
+        }
+        other => other,
+    };
+    let key = |row: usize| {
+        let mut bytes = Vec::new();
+        match &data {
+            ColumnData::Float(values) => {
+                number_bytes(values.get(row).copied().flatten()?, &mut bytes)
+            }
+            data if is_missing(data, row) => return None,
+            data => cell_bytes(data, row, &mut bytes),
+        }
+        Some(bytes)
+    };
+    Ok((0..data.len()).map(key).collect())
+}
+
+/// The bytes of a fraction; those of the whole number, if it is one.
+fn number_bytes(number: f64, to: &mut Vec<u8>) {
+    // The first power of two that is no `i64`; below it the cast is exact.
+    const END: f64 = (1u64 << 63) as f64;
+    match number.fract() == 0.0 && (-END..END).contains(&number) {
+        true => cell_bytes(&ColumnData::Int(vec![Some(number as i64)]), 0, to),
+        false => {
+            to.push(2); // no whole number's bytes begin so
+            to.extend(number.to_bits().to_le_bytes());
+        }
+    }
+}
+
 fn join(table: &Table, other: &Table, on: &str) -> Result<Table> {
-    let on_column = [on.to_string()];
     let mut places: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
-    for (row, key) in keys(other, &on_column)?.into_iter().enumerate() {
-        places.entry(key).or_default().push(row as u32);
+    for (row, key) in join_keys(other, on)?.into_iter().enumerate() {
+        if let Some(key) = key {
+            places.entry(key).or_default().push(row as u32);
+        }
     }
     let (mut left, mut right) = (Vec::new(), Vec::new());
-    for (row, key) in keys(table, &on_column)?.into_iter().enumerate() {
-        for found in places.get(&key).into_iter().flatten() {
+    for (row, key) in join_keys(table, on)?.into_iter().enumerate() {
+        for found in key.and_then(|key| places.get(&key)).into_iter().flatten() {
             left.push(row as u32);
             right.push(*found);
         }
@@ -552,6 +606,32 @@ mod tests {
             joined.column("score").unwrap(),
             ColumnData::Float(vec![Some(1.0), Some(3.0), Some(1.0)])
         );
+    }
+
+    #[test]
+    fn a_join_compares_numbers_as_numbers_and_skips_what_is_missing() {
+        let whole = ColumnData::Int(vec![Some(1), None, Some(2), Some(3)]);
+        let fractions = ColumnData::Float(vec![Some(2.0), Some(2.5), None, Some(1.0)]);
+        let texts = ColumnData::Text(["1", "2", "3", ""].map(|text| Some(text.into())).to_vec());
+        let of = |name: &str, data: &ColumnData| {
+            let rows = ColumnData::Int((0..4).map(Some).collect());
+            Table::from_columns(vec![("key".into(), data.clone()), (name.into(), rows)]).unwrap()
+        };
+        let pairs = |one: &ColumnData, two: &ColumnData| {
+            let join = Operation::Join { other: of("right", two), on: "key".into() };
+            let joined = apply(join, &of("left", one));
+            let rows = |name: &str| match joined.column(name).unwrap() {
+                ColumnData::Int(rows) => rows.into_iter().flatten().collect::<Vec<i64>>(),
+                other => panic!("{other:?}"),
+            };
+            (rows("left"), rows("right"))
+        };
+        assert_eq!(pairs(&whole, &whole), (vec![0, 2, 3], vec![0, 2, 3]));
+        assert_eq!(pairs(&whole, &fractions), (vec![0, 2], vec![3, 0]));
+        assert_eq!(pairs(&fractions, &whole), (vec![0, 3], vec![2, 0]));
+        let join = Operation::Join { other: of("right", &texts), on: "key".into() };
+        let error = join.outline().columns(&of("left", &whole).columns()).unwrap_err();
+        assert!(error.message.contains("int in one table and text in the other"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Dividing the rows of a table into parts. Every part keeps the order of the rows.
 
+use super::column::ColumnData;
 use super::error::{DataError, Fault, Result};
 use super::prepare::keys;
-use super::table::{Table, Tables};
+use super::table::{Table, Tables, cell_bytes, shown};
 use crate::base::Hasher;
 use crate::base::random::{Purpose, Stream};
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +18,8 @@ pub enum SplitBy {
     Fraction(Vec<(String, f64)>),
     /// The part's name stands in this column; `dev`, `val` and `valid` mean `validation`.
     Column(String),
-    /// By a digest of this column's value, whatever other rows there are. What the shares leave is
-    /// `train`.
+    /// By a digest of this column's value as text, whatever other rows there are. What the shares
+    /// leave is `train`.
     Hash { column: String, shares: Vec<(String, f64)> },
     /// `fold_1` … `fold_k`, each with a `train` and a `validation` part.
     Folds(usize),
@@ -153,8 +154,12 @@ impl Split {
             parts.push((rest, Vec::new()));
         }
         parts.extend(shares.iter().map(|(name, _)| (name.clone(), Vec::new())));
-        for (row, key) in keys(table, &[column.to_string()])?.iter().enumerate() {
-            let digest = Hasher::new("split 1").number(self.seed).bytes(key).finish();
+        // As text: one more row can make numbers texts, and must not move the others.
+        let texts = ColumnData::Text(shown(&table.column(column)?));
+        for row in 0..texts.len() {
+            let mut key = Vec::new();
+            cell_bytes(&texts, row, &mut key);
+            let digest = Hasher::new("split 1").number(self.seed).bytes(&key).finish();
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&digest.0[..8]);
             // In [0, 1), a multiple of 2^-53.
@@ -333,7 +338,6 @@ fn by_column(table: &Table, column: &str) -> Result<Vec<(String, Vec<u32>)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::column::ColumnData;
 
     fn table(rows: usize) -> Table {
         let text = |of: &dyn Fn(usize) -> String| {
@@ -491,6 +495,24 @@ mod tests {
         let half = hashed.apply(&table(500).take(&(0..250).collect::<Vec<_>>()).unwrap()).unwrap();
         let kept: Vec<i64> = ids(&whole["validation"]).into_iter().filter(|id| *id < 250).collect();
         assert_eq!(ids(&half["validation"]), kept);
+    }
+
+    #[test]
+    fn a_hash_does_not_see_the_type_that_a_column_was_read_as() {
+        let ids = |data| Table::from_columns(vec![("id".into(), data)]).unwrap();
+        let texts = (0..200).map(|id| Some(id.to_string())).collect();
+        let hashed = split(SplitBy::Hash { column: "id".into(), shares: shares(&[("test", 0.3)]) });
+        let parts = [
+            ColumnData::Text(texts),
+            ColumnData::Int((0..200).map(Some).collect()),
+            ColumnData::Float((0..200).map(|id| Some(f64::from(id))).collect()),
+        ]
+        .map(|data| hashed.apply(&ids(data)).unwrap());
+        assert!((30..90).contains(&parts[0]["test"].rows()));
+        for others in &parts[1..] {
+            assert_eq!(others["train"].ids(), parts[0]["train"].ids());
+            assert_eq!(others["test"].ids(), parts[0]["test"].ids());
+        }
     }
 
     #[test]

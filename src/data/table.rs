@@ -4,6 +4,7 @@
 use super::column::{ColumnData, ColumnType};
 use super::error::{DataError, Fault, Result};
 use super::labels::{Labels, Targets};
+use super::write::json;
 use crate::base::{Digest, Hasher, suggest};
 use indexmap::IndexMap;
 use polars::prelude::*;
@@ -150,16 +151,9 @@ impl Table {
 
     /// The id of every row, as text: the column `id`, else the row's number.
     pub fn ids(&self) -> Vec<String> {
-        let numbers = || (0..self.rows()).map(|row| row.to_string()).collect();
         match self.column("id") {
-            Ok(ColumnData::Text(values)) => {
-                values.into_iter().map(Option::unwrap_or_default).collect()
-            }
-            Ok(ColumnData::Int(values)) => values
-                .into_iter()
-                .map(|value| value.map(|value| value.to_string()).unwrap_or_default())
-                .collect(),
-            _ => numbers(),
+            Ok(data) => shown(&data).into_iter().map(Option::unwrap_or_default).collect(),
+            Err(_) => (0..self.rows()).map(|row| row.to_string()).collect(),
         }
     }
 
@@ -447,6 +441,26 @@ fn canonical(data: &ColumnData) -> Vec<u8> {
         cell_bytes(data, row, &mut bytes);
     }
     bytes
+}
+
+/// The values as texts: a text as itself, a number in decimal digits, a list as JSON.
+pub(super) fn shown(data: &ColumnData) -> Vec<Option<String>> {
+    fn each<T: ToString>(values: &[Option<T>]) -> Vec<Option<String>> {
+        values.iter().map(|value| value.as_ref().map(T::to_string)).collect()
+    }
+    match data {
+        ColumnData::Text(values) => values.clone(),
+        ColumnData::Bool(values) => each(values),
+        ColumnData::Int(values) => each(values),
+        ColumnData::Float(values) => each(values),
+        ColumnData::Float32(values) => each(values),
+        lists => (0..lists.len())
+            .map(|row| match json(lists, row) {
+                serde_json::Value::Null => None,
+                list => Some(list.to_string()),
+            })
+            .collect(),
+    }
 }
 
 /// Appends a value: whether it is there, its length where it has one, its little-endian bytes.

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Engine};
 
@@ -27,9 +30,36 @@ const FILES: &[&str] = &[
 /// How a space is written in tokens: by SentencePiece, and by models of bytes.
 const SPACES: [char; 2] = ['▁', 'Ġ'];
 
+/// The same tokenizer with a space before each text, if it is one of bytes and puts none there: a word
+/// of a sentence is then the token that it is in running text. Source: transformers' `run_ner.py`.
+fn with_prefix_space(engine: &Engine) -> Option<Engine> {
+    fn spaced(step: &PreTokenizerWrapper) -> Option<PreTokenizerWrapper> {
+        match step {
+            PreTokenizerWrapper::ByteLevel(bytes) if !bytes.add_prefix_space => {
+                let spaced = ByteLevel::new(true, bytes.trim_offsets, bytes.use_regex);
+                Some(PreTokenizerWrapper::ByteLevel(spaced))
+            }
+            PreTokenizerWrapper::Sequence(all) => {
+                let mut steps: Vec<PreTokenizerWrapper> = all.as_ref().to_vec();
+                let (at, changed) =
+                    steps.iter().enumerate().find_map(|(at, step)| Some((at, spaced(step)?)))?;
+                steps[at] = changed;
+                Some(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
+            }
+            _ => None,
+        }
+    }
+    let changed = spaced(engine.get_pre_tokenizer()?)?;
+    let mut engine = engine.clone();
+    engine.with_pre_tokenizer(Some(changed));
+    Some(engine)
+}
+
 /// Text to token ids. Cheap to clone is an `Arc` around it.
 pub struct Tokenizer {
     engine: Engine,
+    /// Where words that are given one by one are read otherwise than texts.
+    of_words: Option<Engine>,
     files: BTreeMap<String, Vec<u8>>,
     digest: Digest,
     model_max_length: Option<usize>,
@@ -148,7 +178,8 @@ impl Tokenizer {
         let canonical =
             engine.to_string(false).map_err(|error| damaged("tokenizer.json", &*error))?;
         let digest = Hasher::new("tokenizer 1").text(&canonical).finish();
-        Ok(Tokenizer { engine, files, digest, model_max_length, special })
+        let of_words = with_prefix_space(&engine);
+        Ok(Tokenizer { engine, of_words, files, digest, model_max_length, special })
     }
 
     /// The files to save beside a model, by name. A `tokenizer.json` is among them even if it was
@@ -258,7 +289,8 @@ impl Tokenizer {
             DataError::new(Fault::Tokenizer, format!("the words cannot be tokenized: {error}"))
         };
         let input: Vec<&str> = words.iter().map(String::as_str).collect();
-        let encoding = self.engine.encode(input.as_slice(), false).map_err(fault)?;
+        let engine = self.of_words.as_ref().unwrap_or(&self.engine);
+        let encoding = engine.encode(input.as_slice(), false).map_err(fault)?;
         let mut seen = None;
         let first_of = encoding.get_word_ids().iter().map(|word| {
             let first = word.filter(|word| Some(*word) != seen);
@@ -326,6 +358,7 @@ impl Tokenizer {
         })?;
         Ok(Tokenizer {
             engine,
+            of_words: None,
             files: BTreeMap::new(),
             digest: self.digest,
             model_max_length: self.model_max_length,
@@ -441,6 +474,28 @@ mod tests {
         ];
         let files = BTreeMap::from([("vocab.txt".to_string(), words.join("\n").into_bytes())]);
         Tokenizer::from_files(files).unwrap()
+    }
+
+    /// Words are what they are in running text, which begins with no space.
+    #[test]
+    fn words_of_a_tokenizer_of_bytes_have_a_space_before_them() {
+        let file = r#"{
+          "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+          "normalizer": null, "post_processor": null, "decoder": null,
+          "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true }
+          ] },
+          "model": { "type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false,
+            "continuing_subword_prefix": null, "end_of_word_suffix": null, "byte_fallback": false,
+            "vocab": { "H": 0, "i": 1, "Ġ": 2, "Hi": 3, "ĠH": 4, "ĠHi": 5 },
+            "merges": ["H i", "Ġ Hi"] }
+        }"#;
+        let files = BTreeMap::from([("tokenizer.json".to_string(), file.as_bytes().to_vec())]);
+        let tokenizer = Tokenizer::from_files(files).unwrap();
+        assert_eq!(tokenizer.encode("Hi Hi", None).unwrap().ids, [3, 5]);
+        let words = tokenizer.encode_words(&["Hi".to_string(), "Hi".to_string()]).unwrap();
+        assert_eq!((words.ids, words.first_of), (vec![5, 5], vec![Some(0), Some(1)]));
+        assert!(small().of_words.is_none());
     }
 
     fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {

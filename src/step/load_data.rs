@@ -410,7 +410,7 @@ impl LoadData {
 
 impl Step for LoadData {
     const NAME: &'static str = "load-data";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "table",
         ty: PortType::Tables,

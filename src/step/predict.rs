@@ -35,7 +35,7 @@ params! {
 
 impl Step for Predict {
     const NAME: &'static str = "predict";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
     const REPORT: &'static [&'static str] = &["rows", "truncated"];
     const EXAMPLE: &'static str = "predict answers { model = tuned, data = questions }";
@@ -63,7 +63,11 @@ impl Step for Predict {
                 .argument("model")
                 .help("`tokenizer = …` of `load-model` gives it one")
         })?;
-        let how = tokenization(&model)?;
+        let mut how = tokenization(&model)?;
+        // Each row gets an answer, also one that would have been left out of training.
+        if how.overflow == Overflow::Drop {
+            how.overflow = Overflow::Truncate;
+        }
         let tokens = Tokens::of(&table, tokenizer, how)?;
         if tokens.report.truncated > 0 {
             let message =

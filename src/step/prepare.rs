@@ -202,9 +202,12 @@ fn report(cx: &mut CheckCx, place: (Span, Option<Written>), table: &str, error: 
     }
 }
 
+/// The columns that rows are learned from.
+const TARGETS: [&str; 3] = ["label", "tags", "answers"];
+
 impl Step for Prepare {
     const NAME: &'static str = "prepare";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "table",
         ty: PortType::Tables,
@@ -231,12 +234,15 @@ impl Step for Prepare {
             }
             let after = table_columns(&shape).and_then(|before| self.follow(cx, name, before));
             let labels = match (&after, shape.labels) {
-                (Some(columns), _) if !columns.iter().any(|(name, _)| name == "label") => {
+                (Some(columns), _)
+                    if !columns.iter().any(|(name, _)| TARGETS.contains(&name.as_str())) =>
+                {
                     LabelShape::Absent
                 }
                 // Which classes are left is known when the rows are.
                 (_, LabelShape::Classes(_)) if relabels => LabelShape::Classes(None),
                 (_, LabelShape::Multi(_)) if relabels => LabelShape::Multi(None),
+                (_, LabelShape::Tags(_)) if relabels => LabelShape::Tags(None),
                 (_, LabelShape::Absent) => LabelShape::Unknown,
                 (_, labels) => labels,
             };
@@ -320,7 +326,8 @@ impl Step for Prepare {
                 cx.control.event(Event::Warning { message: shared.to_string() });
             }
         }
-        let numbers = [("rows", before), ("kept", rows), ("added", added)];
+        // What is lost, is lost of these: rows that were added can be left out again.
+        let numbers = [("rows", before + added), ("kept", rows), ("added", added)];
         let mut report: Report =
             Self::REPORT.iter().map(|name| ((*name).to_string(), 0.0)).collect();
         report.extend(numbers.map(|(name, count)| (name.to_string(), count as f64)));

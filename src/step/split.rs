@@ -191,7 +191,7 @@ impl Split {
 
 impl Step for Split {
     const NAME: &'static str = "split";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "parts",
         ty: PortType::Tables,

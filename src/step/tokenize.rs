@@ -152,7 +152,7 @@ impl Tokenize {
 
 impl Step for Tokenize {
     const NAME: &'static str = "tokenize";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[Output {
         name: "tokens",
         ty: PortType::TokenSets,

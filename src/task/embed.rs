@@ -304,6 +304,20 @@ impl Rows {
     }
 }
 
+/// The inner product of two vectors of one width, summed in lanes.
+pub fn product(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
+}
+
 /// Vectors of length 1 of the texts of rows.
 pub struct Vectors<'a> {
     values: Vec<f32>,
@@ -330,15 +344,15 @@ impl<'a> Vectors<'a> {
         }
     }
 
-    fn vector(&self, row: usize, text: usize) -> &[f32] {
+    /// The vector of a text of a row.
+    pub fn vector(&self, row: usize, text: usize) -> &[f32] {
         let at = self.starts.get(row).map_or(0, |start| start + text);
         self.values.get(at * self.width..(at + 1) * self.width).unwrap_or_default()
     }
 
     /// Of two texts, each a row and a number in it.
     pub fn cosine(&self, row: usize, text: usize, other: usize, of_other: usize) -> f64 {
-        let pairs = self.vector(row, text).iter().zip(self.vector(other, of_other));
-        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        product(self.vector(row, text), self.vector(other, of_other))
     }
 
     /// The cross entropy of every row among the texts of all of these.

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::{
     Logits, LossOptions, Outputs, Prediction, RowLoss, Task, misfit, misfit_labels, no_options,
+    sum_of_units,
 };
 use crate::data::{Form, Labels, Targets};
 use crate::model::{Backbone, HeadKind, Pass, Path, Result};
@@ -51,10 +52,10 @@ impl Task for MultiLabel {
             Targets::Class(rows) => {
                 let classes = labels.names().len();
                 let mut values = vec![0.0; rows.len() * classes];
-                for (row, class) in rows.iter().enumerate() {
-                    let place = usize::try_from(*class).ok().filter(|class| *class < classes);
-                    if let Some(value) = place.and_then(|at| values.get_mut(row * classes + at)) {
-                        *value = 1.0;
+                for (values, class) in values.chunks_exact_mut(classes.max(1)).zip(rows) {
+                    match usize::try_from(*class).ok().and_then(|at| values.get_mut(at)) {
+                        Some(value) => *value = 1.0,
+                        None => values.fill(f32::NAN),
                     }
                 }
                 Ok(Targets::Multi { classes, values })
@@ -67,9 +68,10 @@ impl Task for MultiLabel {
         no_options(self, options)
     }
 
-    /// Every label of every row is an element.
+    /// Every label of every row is an element; those of a row whose labels are missing are NaN.
     fn denominator(&self, targets: &Targets, _: &LossOptions) -> f64 {
-        if let Targets::Multi { values, .. } = targets { values.len() as f64 } else { 0.0 }
+        let Targets::Multi { values, .. } = targets else { return 0.0 };
+        values.iter().filter(|value| !value.is_nan()).count() as f64
     }
 
     fn loss(
@@ -99,9 +101,9 @@ impl Task for MultiLabel {
         logits
             .each()
             .zip(values.chunks_exact(outputs))
-            .map(|(row, values)| RowLoss {
-                sum: row.iter().zip(values).map(element).sum(),
-                elements: outputs,
+            .map(|(row, values)| {
+                let known = row.iter().zip(values).filter(|(_, value)| !value.is_nan());
+                sum_of_units(known.map(|pair| Some(element(pair))))
             })
             .collect()
     }

@@ -43,6 +43,29 @@ fn losses_of_rows() {
     let several = Targets::Multi { classes: 3, values: vec![1.0, 0.0, 1.0] };
     let wanted = [3.0 * 2f64.ln()];
     check_rows("multi_label_classification", &[0.0, 0.0, 0.0], 3, &several, &wanted);
+    // Nothing is known of the second row: it is no row without labels.
+    let unknown = Targets::Multi { classes: 2, values: vec![1.0, 0.0, f32::NAN, f32::NAN] };
+    let wanted = [2.0 * 2f64.ln(), 0.0];
+    check_rows("multi_label_classification", &[0.0; 4], 2, &unknown, &wanted);
+    assert_eq!(unknown.unsupervised(), 1);
+    let task = task("multi_label_classification").unwrap();
+    assert_eq!(task.denominator(&unknown, &LossOptions::default()), 2.0);
+    let names = vec!["a".to_string(), "b".to_string()];
+    let labels = Labels::Classes { names, declared: true };
+    let made = task.targets(&Targets::Class(vec![0, -100]), &labels).unwrap();
+    let Targets::Multi { values, .. } = made else { panic!("other targets") };
+    assert!(values[..2] == [1.0, 0.0] && values[2..].iter().all(|value| value.is_nan()));
+}
+
+#[test]
+fn every_form_of_rows_has_a_usual_task_that_reads_it() {
+    for form in
+        [Form::Texts, Form::Pairs, Form::Words, Form::Questions, Form::Choices, Form::Separate]
+    {
+        let usual = usual_task(form).unwrap();
+        assert!(usual.forms().contains(&form), "{form:?}");
+    }
+    assert!(tasks().iter().all(|task| !task.forms().is_empty()));
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub(super) fn type_cells(
     if every(|cell| integer(cell).is_some()) {
         return Ok(ColumnData::Int(each(cells, integer)));
     }
+    if name == "id" {
+        return Ok(ColumnData::Text(cells.to_vec())); // `1706.03760` is not the number 1706.0376
+    }
     if every(|cell| float(cell).is_some()) {
         return Ok(ColumnData::Float(each(cells, float)));
     }
@@ -160,8 +163,42 @@ pub(super) fn shown<T: ToString>(values: Vec<Option<T>>) -> Vec<Option<String>> 
     values.into_iter().map(|value| value.map(|value| value.to_string())).collect()
 }
 
-/// Replaces labels by their declared names: a value that is a name stays, an integer k is name k.
-pub(super) fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (usize, DataError)> {
+/// Whether the numbers of label columns are names themselves (`"1"` … `"5"`), not the places of
+/// names. `columns`: those of all tables, since one of them alone may show a part of the numbers.
+pub(super) fn numbers_are_names<'a>(
+    columns: impl Iterator<Item = &'a ColumnData>,
+    names: &[String],
+) -> bool {
+    let mut all = true;
+    for data in columns {
+        let is_name = |number: &i64| names.contains(&number.to_string());
+        match data {
+            ColumnData::Int(values) => all &= values.iter().flatten().all(is_name),
+            ColumnData::Ints(values) => all &= values.iter().flatten().flatten().all(is_name),
+            // A number beside words is a name, and then so it is in the other tables.
+            ColumnData::Text(values)
+                if values.iter().flatten().any(|value| integer(value).is_some()) =>
+            {
+                return true;
+            }
+            ColumnData::Texts(values)
+                if values.iter().flatten().flatten().any(|value| integer(value).is_some()) =>
+            {
+                return true;
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Replaces labels by their declared names: a value that is a name stays, an integer k is name k,
+/// unless the numbers are names.
+pub(super) fn named(
+    data: &ColumnData,
+    names: &[String],
+    numbers_are_names: bool,
+) -> Result<ColumnData, (usize, DataError)> {
     let check = |row: usize, name: &String| -> Result<(), (usize, DataError)> {
         match names.contains(name) {
             true => Ok(()),
@@ -169,6 +206,10 @@ pub(super) fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (
         }
     };
     let of_number = |row: usize, number: i64| -> Result<String, (usize, DataError)> {
+        if numbers_are_names {
+            let name = number.to_string();
+            return check(row, &name).map(|()| name);
+        }
         usize::try_from(number).ok().and_then(|at| names.get(at)).cloned().ok_or_else(|| {
             let error = DataError::new(
                 Fault::Label,
@@ -179,10 +220,6 @@ pub(super) fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (
             );
             (row, error)
         })
-    };
-    // Names that are numbers themselves ("1" … "5") are meant as such where they cover the column.
-    let are_names = |mut numbers: Box<dyn Iterator<Item = i64> + '_>| {
-        numbers.all(|number| names.contains(&number.to_string()))
     };
     match data {
         ColumnData::Text(values) => {
@@ -202,9 +239,6 @@ pub(super) fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (
             Ok(data.clone())
         }
         ColumnData::Int(values) => {
-            if are_names(Box::new(values.iter().flatten().copied())) {
-                return Ok(ColumnData::Text(shown(values.clone())));
-            }
             let mut out = Vec::with_capacity(values.len());
             for (row, value) in values.iter().enumerate() {
                 out.push(value.map(|number| of_number(row, number)).transpose()?);
@@ -212,14 +246,11 @@ pub(super) fn named(data: &ColumnData, names: &[String]) -> Result<ColumnData, (
             Ok(ColumnData::Text(out))
         }
         ColumnData::Ints(values) => {
-            let as_names = are_names(Box::new(values.iter().flatten().flatten().copied()));
             let mut out = Vec::with_capacity(values.len());
             for (row, list) in values.iter().enumerate() {
                 let list = list.as_ref().map(|list| {
                     list.iter()
-                        .map(|number| {
-                            if as_names { Ok(number.to_string()) } else { of_number(row, *number) }
-                        })
+                        .map(|number| of_number(row, *number))
                         .collect::<Result<Vec<String>, _>>()
                 });
                 out.push(list.transpose()?);

@@ -24,8 +24,8 @@ pub fn read_text(path: &Path, name: &str, encoding: Encoding) -> Result<String> 
     decode(bytes, name, encoding)
 }
 
-/// The first `limit` bytes of text, cut after the last whole line unless the file ends there, and
-/// whether it does.
+/// The first `limit` bytes of text, cut after the last whole line (after the last whole character,
+/// if the first line is longer) unless the file ends there, and whether it does.
 pub(super) fn read_head(
     path: &Path,
     name: &str,
@@ -36,10 +36,22 @@ pub(super) fn read_head(
     let mut reader = open(path, name)?.take(limit);
     reader.read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
     let whole = (bytes.len() as u64) < limit;
-    if !whole && let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') {
-        bytes.truncate(end + 1);
+    if !whole {
+        let line_end = bytes.iter().rposition(|byte| *byte == b'\n').map(|end| end + 1);
+        bytes.truncate(line_end.unwrap_or_else(|| whole_characters(&bytes, encoding)));
     }
     Ok((decode(bytes, name, encoding)?, whole))
+}
+
+/// How many of the bytes are whole characters, where the last one may have been cut. A wrong byte is
+/// no cut: it stays, and is reported.
+fn whole_characters(bytes: &[u8], encoding: Encoding) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if encoding == Encoding::Utf8 && error.error_len().is_none() => {
+            error.valid_up_to()
+        }
+        _ => bytes.len(),
+    }
 }
 
 fn open(path: &Path, name: &str) -> Result<Box<dyn Read>> {
@@ -100,6 +112,21 @@ mod tests {
         assert!(error.help.unwrap().contains("latin1"));
         assert_eq!(decode(b"caf\xE9".to_vec(), "f", Encoding::Latin1).unwrap(), "café");
         assert!(decode(b"\xFF\xFEa\0".to_vec(), "f", Encoding::Utf8).is_err());
+    }
+
+    /// A syllable is three bytes, so two of three heads end within one.
+    #[test]
+    fn a_head_that_ends_within_a_character_is_cut_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "한국어".repeat(200_000)).unwrap();
+        for limit in [256 << 10, (256 << 10) + 1, (256 << 10) + 2] {
+            let (text, whole) = read_head(&path, "a", Encoding::Utf8, limit).unwrap();
+            assert_eq!((text.len() as u64, whole), (limit / 3 * 3, false));
+        }
+        std::fs::write(&path, [b"a\xE9".as_slice(), &[b'b'; 50]].concat()).unwrap();
+        assert_eq!(read_head(&path, "a", Encoding::Utf8, 9).unwrap_err().fault, Fault::Encoding);
+        assert_eq!(read_head(&path, "a", Encoding::Latin1, 2).unwrap().0, "aé");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From raw columns to tables: roles, types of untyped cells, missing values, labels, row ids.
 
-use super::cells::{TEXT_ROLES, as_role, named, shown, type_cells};
+use super::cells::{TEXT_ROLES, as_role, named, numbers_are_names, shown, type_cells};
 use super::raw::{Raw, RawColumn};
 use super::records::{
     LIST_ROLES, as_list, check_tags, choose, place_answers, tags_as_texts, together,
@@ -178,6 +178,7 @@ pub(super) fn finish(
         let columns = roles(&mut gathered, options, &mut report)?;
         typed.push((name, gathered, columns));
     }
+    agree_on_ids(&mut typed);
     let declared = options.labels.as_deref();
     let mut most_choices = 0;
     for (_, gathered, columns) in &mut typed {
@@ -360,19 +361,9 @@ fn locate(column: &ColumnRef, names: &[String], options: &ReadOptions) -> Result
 fn name_labels(typed: &mut [Part], declared: Option<&[String]>) -> Result<Labels> {
     match declared {
         None => agree(typed),
-        Some(names) => {
-            for (_, gathered, columns) in typed.iter_mut() {
-                for (_, data) in columns.iter_mut().filter(|(name, _)| name == "label") {
-                    *data = named(data, names).map_err(|(row, error)| gathered.at(row, error))?;
-                }
-            }
-        }
+        Some(names) => replace_by_names(typed, "label", names)?,
     }
-    let label_columns: Vec<&ColumnData> = typed
-        .iter()
-        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
-        .map(|(_, data)| data)
-        .collect();
+    let label_columns: Vec<&ColumnData> = columns_of(typed, "label").collect();
     Labels::of(&label_columns, declared)
 }
 
@@ -384,14 +375,14 @@ fn name_tags(
     scheme: TagScheme,
     report: &mut ReadReport,
 ) -> Result<Labels> {
-    for (_, gathered, columns) in typed.iter_mut() {
-        for (_, data) in columns.iter_mut().filter(|(name, _)| name == "tags") {
-            *data = match declared {
-                Some(names) => {
-                    named(data, names).map_err(|(row, error)| gathered.at(row, error))?
+    match declared {
+        Some(names) => replace_by_names(typed, "tags", names)?,
+        None => {
+            for (_, _, columns) in typed.iter_mut() {
+                for (_, data) in columns.iter_mut().filter(|(name, _)| name == "tags") {
+                    *data = tags_as_texts(data.clone());
                 }
-                None => tags_as_texts(data.clone()),
-            };
+            }
         }
     }
     let found = detect(tag_lists(typed));
@@ -435,7 +426,7 @@ fn name_tags(
             }
         }
     }
-    let columns: Vec<&ColumnData> = tag_columns(typed).collect();
+    let columns: Vec<&ColumnData> = columns_of(typed, "tags").collect();
     let found = Labels::of_tags(&columns);
     Ok(match declared {
         Some(declared) if found.names().iter().all(|name| declared.contains(name)) => {
@@ -445,14 +436,30 @@ fn name_tags(
     })
 }
 
-fn tag_columns(typed: &[Part]) -> impl Iterator<Item = &ColumnData> + Clone {
+/// Replaces the labels in the columns `role` of all tables by their declared names.
+fn replace_by_names(typed: &mut [Part], role: &str, names: &[String]) -> Result<()> {
+    let numbers_are_names = numbers_are_names(columns_of(typed, role), names);
+    for (_, gathered, columns) in typed.iter_mut() {
+        for (_, data) in columns.iter_mut().filter(|(name, _)| name == role) {
+            *data = named(data, names, numbers_are_names)
+                .map_err(|(row, error)| gathered.at(row, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The columns of one name, of every table that has it.
+fn columns_of<'a>(
+    typed: &'a [Part],
+    wanted: &'a str,
+) -> impl Iterator<Item = &'a ColumnData> + Clone {
     let all = typed.iter().flat_map(|(_, _, columns)| columns);
-    all.filter(|(name, _)| name == "tags").map(|(_, data)| data)
+    all.filter(move |(name, _)| name == wanted).map(|(_, data)| data)
 }
 
 /// The tags of every row of every table that has some.
 fn tag_lists(typed: &[Part]) -> impl Iterator<Item = &[String]> + Clone {
-    tag_columns(typed)
+    columns_of(typed, "tags")
         .filter_map(|data| match data {
             ColumnData::Texts(rows) => Some(rows),
             _ => None,
@@ -463,11 +470,7 @@ fn tag_lists(typed: &[Part]) -> impl Iterator<Item = &[String]> + Clone {
 /// Makes the label columns of tables that belong together hold one type: digits beside names are
 /// names, whole numbers beside fractions are values.
 fn agree(typed: &mut [Part]) {
-    let types: Vec<ColumnType> = typed
-        .iter()
-        .flat_map(|(_, _, columns)| columns.iter().filter(|(name, _)| name == "label"))
-        .map(|(_, data)| data.column_type())
-        .collect();
+    let types: Vec<ColumnType> = columns_of(typed, "label").map(ColumnData::column_type).collect();
     let text = types.contains(&ColumnType::Text);
     let float = types.contains(&ColumnType::Float);
     let texts = types.contains(&ColumnType::List(Box::new(ColumnType::Text)));
@@ -491,6 +494,21 @@ fn agree(typed: &mut [Part]) {
                     );
                 }
                 _ => {}
+            }
+        }
+    }
+}
+
+/// Ids that are texts in one table are texts in all, so that the tables can follow each other.
+fn agree_on_ids(typed: &mut [Part]) {
+    let is_text = |data: &ColumnData| data.column_type() == ColumnType::Text;
+    if !columns_of(typed, "id").any(is_text) {
+        return;
+    }
+    for (_, _, columns) in typed.iter_mut() {
+        for (_, data) in columns.iter_mut().filter(|(name, _)| name == "id") {
+            if let ColumnData::Int(values) = data {
+                *data = ColumnData::Text(shown(std::mem::take(values)));
             }
         }
     }

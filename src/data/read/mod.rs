@@ -9,6 +9,7 @@ mod finish;
 mod ipc;
 mod json_lines;
 mod lines;
+mod narrow;
 mod parquet;
 mod probe;
 mod raw;

@@ -2,13 +2,14 @@
 //! polars reads them with a feature alone that nothing else here needs.
 
 use super::ipc::{guarded, is_read, typed_columns};
+use super::narrow::{self, is_narrow};
 use super::raw::RawColumn;
 use super::{Count, Format};
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 use crate::data::write::json;
 use polars::prelude::{ArrowDataType, ArrowField, PolarsError, PolarsResult, Series};
-use polars_arrow::array::StructArray;
+use polars_arrow::array::{Array, StructArray};
 use polars_io::SerReader;
 use polars_io::parquet::read::_internal::to_deserializer;
 use polars_io::parquet::read::{FileMetadata, ParquetReader};
@@ -49,8 +50,8 @@ fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<(super::Raw, u6
                 .finish()
         })?;
         for (column, field) in raw.columns.iter_mut().zip(&fields) {
-            if let Some(texts) = objects(path, &metadata, field, wanted_rows)? {
-                *column = RawColumn::Typed(texts);
+            if let Some(data) = unusual(path, &metadata, field, wanted_rows)? {
+                *column = RawColumn::Typed(data);
             }
         }
         raw.lines = (1..=wanted_rows as u32).collect();
@@ -62,23 +63,40 @@ fn read(path: &Path, name: &str, limit: Option<usize>) -> Result<(super::Raw, u6
     })
 }
 
-/// The rows of a struct column as JSON; `None` for other columns, and for structs whose fields are
-/// not read.
-fn objects(
+/// A column that polars does not read: narrow numbers, and structs as JSON. `None` for other columns,
+/// and for structs whose fields are not read.
+fn unusual(
     path: &Path,
     metadata: &FileMetadata,
     field: &ArrowField,
     rows: usize,
 ) -> PolarsResult<Option<ColumnData>> {
-    let ArrowDataType::Struct(inner) = &field.dtype else { return Ok(None) };
-    if inner.is_empty() || !inner.iter().all(|field| is_read(&field.dtype)) {
-        return Ok(None);
+    match &field.dtype {
+        dtype if is_narrow(dtype) => {
+            Ok(narrow::widened(&arrays(path, metadata, field, rows)?, rows))
+        }
+        ArrowDataType::Struct(inner)
+            if !inner.is_empty()
+                && inner.iter().all(|field| is_read(&field.dtype) || is_narrow(&field.dtype)) =>
+        {
+            objects(&arrays(path, metadata, field, rows)?, inner, rows)
+        }
+        _ => Ok(None),
     }
+}
+
+/// The arrays of a column, a group of rows after the other, as many as hold so many rows.
+fn arrays(
+    path: &Path,
+    metadata: &FileMetadata,
+    field: &ArrowField,
+    rows: usize,
+) -> PolarsResult<Vec<Box<dyn Array>>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    let mut texts = Vec::with_capacity(rows);
+    let mut all: Vec<Box<dyn Array>> = Vec::new();
     for group in metadata.row_groups.iter() {
-        if texts.len() >= rows {
+        if all.iter().map(|array| array.len()).sum::<usize>() >= rows {
             break;
         }
         let mut columns = Vec::new();
@@ -92,26 +110,40 @@ fn objects(
             file.read_exact(&mut bytes)?;
             columns.push((column, bytes.into()));
         }
-        let (arrays, _) = to_deserializer(columns, field.clone(), None)?;
-        for array in arrays {
-            let Some(array) = array.as_any().downcast_ref::<StructArray>() else {
-                return Ok(None);
+        all.extend(to_deserializer(columns, field.clone(), None)?.0);
+    }
+    Ok(all)
+}
+
+/// The rows of structs as JSON.
+fn objects(
+    arrays: &[Box<dyn Array>],
+    inner: &[ArrowField],
+    rows: usize,
+) -> PolarsResult<Option<ColumnData>> {
+    let mut texts = Vec::with_capacity(rows);
+    for array in arrays {
+        let Some(array) = array.as_any().downcast_ref::<StructArray>() else { return Ok(None) };
+        let mut fields = Vec::with_capacity(inner.len());
+        for (field, values) in array.fields().iter().zip(array.values()) {
+            let data = match is_narrow(&field.dtype) {
+                true => narrow::widened(std::slice::from_ref(values), values.len()),
+                false => {
+                    let series = Series::try_from((field.name.clone(), values.clone()))?;
+                    ColumnData::from_column(&series.into()).ok()
+                }
             };
-            let mut fields = Vec::with_capacity(inner.len());
-            for (field, values) in array.fields().iter().zip(array.values()) {
-                let series = Series::try_from((field.name.clone(), values.clone()))?;
-                let Ok(data) = ColumnData::from_column(&series.into()) else { return Ok(None) };
-                fields.push((field.name.to_string(), data));
-            }
-            let object = |row: usize| -> Value {
-                let entries = fields.iter().map(|(name, data)| (name.clone(), json(data, row)));
-                Value::Object(entries.collect::<Map<String, Value>>())
-            };
-            texts.extend((0..array.len()).map(|row| {
-                let there = array.validity().is_none_or(|bits| bits.get_bit(row));
-                there.then(|| object(row).to_string())
-            }));
+            let Some(data) = data else { return Ok(None) };
+            fields.push((field.name.to_string(), data));
         }
+        let object = |row: usize| -> Value {
+            let entries = fields.iter().map(|(name, data)| (name.clone(), json(data, row)));
+            Value::Object(entries.collect::<Map<String, Value>>())
+        };
+        texts.extend((0..array.len()).map(|row| {
+            let there = array.validity().is_none_or(|bits| bits.get_bit(row));
+            there.then(|| object(row).to_string())
+        }));
     }
     texts.truncate(rows);
     Ok(Some(ColumnData::Text(texts)))

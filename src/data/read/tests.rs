@@ -112,6 +112,95 @@ fn declared_names_replace_numbers_and_refuse_others() {
     assert_eq!((error.fault, error.line), (Fault::Label, Some(2)));
 }
 
+/// The numbers of one table may all be names where those of another show that they are places.
+#[test]
+fn whether_numbers_are_names_is_found_over_all_tables() {
+    let folder = folder();
+    let names: Vec<String> = ["1", "2", "3"].map(String::from).to_vec();
+    let labels = |train: &str, test: &str, extension: &str| {
+        let file = |name: &str, text: &str| write(&folder, &format!("{name}.{extension}"), text);
+        let sources = [
+            ("train".to_string(), vec![file("train", train)]),
+            ("test".to_string(), vec![file("test", test)]),
+        ];
+        let options = ReadOptions { labels: Some(names.clone()), ..Default::default() };
+        let (tables, _) = read_tables(&sources, &options)?;
+        Ok(["train", "test"].map(|table| tables[table].targets().unwrap()))
+    };
+    let class = |classes: &[i64]| Targets::Class(classes.to_vec());
+    let places = labels("text,label\na,0\nb,1\nc,2\nd,1\n", "text,label\na,1\nb,2\nc,1\n", "csv");
+    assert_eq!(places.unwrap(), [class(&[0, 1, 2, 1]), class(&[1, 2, 1])]);
+    let themselves = labels("text,label\na,3\nb,1\n", "text,label\na,1\nb,2\n", "csv");
+    assert_eq!(themselves.unwrap(), [class(&[2, 0]), class(&[0, 1])]);
+    let lists = labels(
+        "{\"text\": \"a\", \"label\": [0, 2]}\n",
+        "{\"text\": \"a\", \"label\": [1]}\n",
+        "jsonl",
+    );
+    let multi = |values: &[f32]| Targets::Multi { classes: 3, values: values.to_vec() };
+    assert_eq!(lists.unwrap(), [multi(&[1.0, 0.0, 1.0]), multi(&[0.0, 1.0, 0.0])]);
+    // Texts are names in any case, so the number 0 beside them is a wrong one.
+    let mixed: Result<[Targets; 2], DataError> = labels(
+        "{\"text\": \"a\", \"label\": \"1\"}\n",
+        "{\"text\": \"a\", \"label\": 0}\n",
+        "jsonl",
+    );
+    assert_eq!(mixed.unwrap_err().fault, Fault::Label);
+}
+
+#[test]
+fn ids_keep_their_spelling() {
+    let folder = folder();
+    let papers = write(&folder, "a.csv", "text,id\na,1706.03760\nb,1810.04805\n");
+    let numbers = write(&folder, "b.csv", "text,id\nc,12\n");
+    let one = |file: &SourceFile| {
+        read_table(std::slice::from_ref(file), &ReadOptions::default()).unwrap()
+    };
+    assert_eq!(one(&papers).ids(), ["1706.03760", "1810.04805"]);
+    assert_eq!(one(&numbers).column_type("id"), Some(ColumnType::Int));
+    let typed = write(&folder, "c.jsonl", "{\"text\": \"a\", \"id\": 1810.04805}\n");
+    assert_eq!(one(&typed).ids(), ["1810.04805"]);
+    let lists = write(&folder, "d.jsonl", "{\"text\": \"a\", \"id\": [1, 2]}\n");
+    assert_eq!(one(&lists).ids(), ["[1,2]"]);
+    let sources = [("train".to_string(), vec![papers]), ("test".to_string(), vec![numbers])];
+    let (tables, _) = read_tables(&sources, &ReadOptions::default()).unwrap();
+    let all = Table::concat(&[&tables["train"], &tables["test"]]).unwrap();
+    assert_eq!(all.ids(), ["1706.03760", "1810.04805", "12"]);
+}
+
+#[test]
+fn one_long_line_is_probed_in_every_text_format() {
+    let folder = folder();
+    let line = "한국어 ".repeat(100_000);
+    let object = format!("{{\"text\": \"{line}\"}}");
+    for (name, text) in [
+        ("a.txt", line.clone()),
+        ("a.csv", format!("text\n{line}")),
+        ("a.tsv", format!("text\n{line}")),
+        ("a.jsonl", object.clone()),
+        ("b.jsonl", format!("[{object}]")),
+        ("c.jsonl", format!("{object}\n{object}\n")),
+    ] {
+        let sources = [("train".to_string(), vec![write(&folder, name, &text)])];
+        let header = &probe(&sources, &ReadOptions::default()).unwrap()["train"];
+        let (tables, _) = read_tables(&sources, &ReadOptions::default()).unwrap();
+        assert_eq!(header.columns, tables["train"].columns(), "{name}");
+    }
+}
+
+/// A column that is null throughout one shard has no type there, nor have lists that are all empty.
+#[test]
+fn shards_with_nothing_in_a_column_are_read_with_the_others() {
+    let folder = folder();
+    let bare = write(&folder, "a.jsonl", "{\"text\": \"a\", \"n\": null, \"list\": []}\n");
+    let full = write(&folder, "b.jsonl", "{\"text\": \"b\", \"n\": 2, \"list\": [1]}\n");
+    for files in [[bare.clone(), full.clone()], [full, bare]] {
+        let table = read_table(&files, &ReadOptions::default()).unwrap();
+        assert_eq!(table.column_type("n"), Some(ColumnType::Int));
+        assert_eq!(table.column_type("list"), Some(ColumnType::List(Box::new(ColumnType::Int))));
+    }
+}
+
 #[test]
 fn a_word_among_scores_is_a_fault_with_its_line() {
     let folder = folder();

@@ -1,5 +1,6 @@
 //! Tokens as a safetensors file, and their digest.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::data::labels::{Labels, Targets};
 
 impl Tokens {
     pub fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new("tokens 2");
+        let mut hasher = Hasher::new("tokens 3");
         hasher.text(&self.header());
         for (_, _, bytes) in self.tensors() {
             hasher.bytes(&bytes);
@@ -28,15 +29,20 @@ impl Tokens {
         };
         let header = FileHeader {
             labels: self.labels.clone(),
-            ids: self.ids.clone(),
             tokenization: self.tokenization,
             tokenizer: self.tokenizer.to_string(),
             pair: self.pair,
             report: self.report,
             classes: multi,
-            parts: self.parts.clone(),
         };
         serde_json::to_string(&header).unwrap_or_default()
+    }
+
+    /// What is said of each row. A tensor, as a header may not be longer than 100 MB.
+    fn rows_part(&self) -> Part {
+        let rows = OfRows { ids: Cow::Borrowed(&self.ids), parts: Cow::Borrowed(&self.parts) };
+        let bytes = serde_json::to_vec(&rows).unwrap_or_default();
+        ("rows", (Dtype::U8, vec![bytes.len()]), bytes)
     }
 
     fn tensors(&self) -> Vec<Part> {
@@ -56,6 +62,7 @@ impl Tokens {
             ("input_ids", (Dtype::U32, tokens.clone()), bytes(&self.input_ids, u32::to_le_bytes)),
             of_places("offsets", &self.offsets),
             ("token_type_ids", (Dtype::U32, tokens), bytes(&self.token_type_ids, u32::to_le_bytes)),
+            self.rows_part(),
         ];
         tensors.extend(self.sequences.as_ref().map(|sequences| of_places("sequences", sequences)));
         if let Parts::Contexts(all) = &self.parts {
@@ -176,7 +183,9 @@ impl Tokens {
             }
             _ => Targets::Class(read(&tensor("targets", Dtype::I64)?, i64::from_le_bytes)),
         };
-        let mut parts = header.parts;
+        let of_rows: OfRows = serde_json::from_slice(&tensor("rows", Dtype::U8)?)
+            .map_err(|error| damaged(&error.to_string()))?;
+        let (ids, mut parts) = (of_rows.ids.into_owned(), of_rows.parts.into_owned());
         if let Parts::Contexts(all) = &mut parts {
             let flat: Vec<u32> = read(&tensor("context_spans", Dtype::U32)?, u32::from_le_bytes);
             let span = |[from, to]: &[u32; 2]| (*from != u32::MAX).then_some((*from, *to));
@@ -196,7 +205,7 @@ impl Tokens {
             && each
             && parts.fits(rows, all_sequences, input_ids.len())
             && token_type_ids.len() == input_ids.len()
-            && header.ids.len() == rows
+            && ids.len() == rows
             && targets.rows().is_none_or(|found| found == rows);
         if !sound {
             return Err(damaged("its parts do not fit together"));
@@ -208,7 +217,7 @@ impl Tokens {
             sequences: sequences.map(Into::into),
             targets,
             labels: header.labels,
-            ids: header.ids,
+            ids,
             tokenization: header.tokenization,
             tokenizer: Digest::parse(&header.tokenizer).ok_or_else(|| damaged("no tokenizer"))?,
             pair: header.pair,
@@ -224,14 +233,17 @@ type Part = (&'static str, (Dtype, Vec<usize>), Vec<u8>);
 #[derive(Serialize, Deserialize)]
 struct FileHeader {
     labels: Labels,
-    ids: Vec<String>,
     tokenization: Tokenization,
     tokenizer: String,
     pair: bool,
     report: TokenReport,
     classes: Option<usize>,
-    #[serde(default)]
-    parts: Parts,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfRows<'a> {
+    ids: Cow<'a, Vec<String>>,
+    parts: Cow<'a, Parts>,
 }
 
 impl Parts {

@@ -168,7 +168,8 @@ pub fn segment_cross_entropy_reference(
     sum.affine(1.0 / denominator, 0.0)
 }
 
-/// `logits`, `targets` `[n, classes]`, targets in [0, 1], row by row. Returns a scalar:
+/// `logits`, `targets` `[n, classes]`, targets in [0, 1] or NaN where nothing is known, row by row.
+/// Returns a scalar, over what is known:
 /// Σ (max(x, 0) − x·y + ln(1 + e^−|x|)) / `denominator`.
 pub fn bce_with_logits(
     tape: &Tape,
@@ -178,6 +179,9 @@ pub fn bce_with_logits(
 ) -> Result<Tensor> {
     check_values(logits, targets, denominator)?;
     elementwise(tape, logits, targets, denominator, |x, y| {
+        if y.is_nan() {
+            return (0.0, 0.0);
+        }
         let value = x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
         (value, 1.0 / (1.0 + (-x).exp()) - y)
     })
@@ -190,10 +194,14 @@ pub fn bce_with_logits_reference(
     denominator: f64,
 ) -> Result<Tensor> {
     check_values(logits, targets, denominator)?;
-    let targets = like(logits, targets)?;
+    let known: Vec<f32> =
+        targets.iter().map(|target| f32::from(u8::from(!target.is_nan()))).collect();
+    let zeros: Vec<f32> =
+        targets.iter().map(|target| if target.is_nan() { 0.0 } else { *target }).collect();
+    let (known, targets) = (like(logits, &known)?, like(logits, &zeros)?);
     let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
     let value = ((logits.relu()? - (logits * targets)?)? + softplus)?;
-    value.sum_all()? / denominator
+    (value * known)?.sum_all()? / denominator
 }
 
 /// `predictions` and `targets` of one length. Returns a scalar: Σ (x − y)² / `denominator`.

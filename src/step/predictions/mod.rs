@@ -130,8 +130,13 @@ fn scored_rows(outputs: Outputs, table: &Table) -> Result<Scored, StepError> {
                 truth.into_iter().zip(logits).filter_map(known).unzip();
             Classes::new(names, truth, logits.concat()).map(Scored::Classes)
         }
-        (Outputs::Labels, Targets::Multi { values, .. }) => {
-            let truth = values.iter().map(|value| *value > 0.5).collect();
+        (Outputs::Labels, Targets::Multi { classes, values }) => {
+            let known = values
+                .chunks_exact(classes.max(1))
+                .zip(logits)
+                .filter(|(truth, _)| !truth.iter().any(|value| value.is_nan()));
+            let (truth, logits): (Vec<_>, Vec<_>) = known.unzip();
+            let truth = truth.concat().iter().map(|value| *value > 0.5).collect();
             MultiLabel::new(names, truth, logits.concat(), THRESHOLD).map(Scored::MultiLabel)
         }
         (Outputs::Values, Targets::Value(truth)) => {
@@ -247,6 +252,9 @@ fn name(labels: &Labels, class: usize) -> String {
 /// Names of the classes of each row of `values` that are set, `[rows, classes]`.
 fn set_names(labels: &Labels, values: &[f32], classes: usize) -> ColumnData {
     let names = |row: &[f32]| {
+        if row.iter().any(|value| value.is_nan()) {
+            return None;
+        }
         let set = row.iter().enumerate().filter(|(_, value)| f64::from(**value) >= THRESHOLD);
         Some(set.map(|(class, _)| name(labels, class)).collect())
     };

@@ -10,7 +10,7 @@ use super::{Made, means, some, truth, unlabelled};
 use crate::base::Code;
 use crate::data::{ColumnData, Parts, Table, Targets};
 use crate::step::run::StepError;
-use crate::task::embed::Vectors;
+use crate::task::embed::{Vectors, product};
 use crate::train::metrics::{Ranking, Scored, Values};
 
 pub(super) fn table(made: &Made) -> Result<Table, StepError> {
@@ -99,15 +99,19 @@ fn ranks(vectors: &Vectors, rows: usize, parts: &Parts) -> Vec<usize> {
             right.entry(*first).or_default().insert(*second);
         }
     }
+    let documents: Vec<(usize, &[f32])> = documents
+        .into_iter()
+        .map(|(number, (row, text))| (number, vectors.vector(row, text)))
+        .collect();
     let rank = |row: usize| {
         let [first, second, ..] = numbers[row].as_slice() else { return 1 };
-        let own = vectors.cosine(row, 0, row, 1);
+        let (text, own) = (vectors.vector(row, 0), vectors.cosine(row, 0, row, 1));
         let right = right.get(first);
         let is_wrong =
             |number: &usize| number != second && !right.is_some_and(|right| right.contains(number));
-        let ahead = documents.iter().filter(|(number, (other, text))| {
-            is_wrong(number) && vectors.cosine(row, 0, *other, *text) >= own
-        });
+        let ahead = documents
+            .iter()
+            .filter(|(number, other)| product(text, other) >= own && is_wrong(number));
         1 + ahead.count()
     };
     (0..rows).into_par_iter().map(rank).collect()

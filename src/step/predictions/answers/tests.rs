@@ -65,10 +65,8 @@ fn tokens(rows: &[Row], how: &Tokenized) -> Tokens {
 }
 
 fn golden_tokenizer() -> Tokenizer {
-    let file = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/golden/answers_tokenizer.json"
-    ));
+    let file =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/answers_tokenizer.json"));
     let files = BTreeMap::from([("tokenizer.json".to_string(), file.to_vec())]);
     Tokenizer::from_files(files).expect("a tokenizer")
 }
