@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ftrun::data::{Labels, Targets};
 use ftrun::model::{
-    Compute, Config, Dropping, HeadChoice, HeadKind, Memory, Model, Pass, Path, adapter, checkpoint,
+    Compute, Config, Dropping, Head, HeadChoice, HeadKind, Memory, Model, Pass, Path, Pooling,
+    adapter, checkpoint,
 };
 use ftrun::nn::Parameters;
 use ftrun::schema::{Bound, Pick};
@@ -409,4 +410,70 @@ fn an_adapter_survives_its_files_and_the_store() {
         assert_eq!(logits(&joined, &rows), wanted, "{name}");
         assert_eq!(joined.digest().expect("a digest"), tuned.digest().expect("a digest"), "{name}");
     }
+}
+
+/// peft adapts a model for vectors without a head, so that no name in its files has the prefix.
+#[test]
+fn an_adapter_of_vectors_is_named_as_peft_names_it() {
+    let mut bare = Model::clone(&model());
+    bare.tensors.retain(|(name, _)| name.starts_with("bert."));
+    bare.head = Some(Head {
+        task: "embedding".into(),
+        kind: HeadKind::Embedding(Pooling::Mean),
+        outputs: Some(32),
+        labels: Vec::new(),
+    });
+    let bare = Arc::new(bare);
+    for name in ["lora", "ia3"] {
+        let made = assembled(&bare, name, &[]);
+        moved(&made);
+        let tuned = assemble::trained(&bare, &made, None).expect("a model");
+        let folder = tempfile::tempdir().expect("a folder");
+        let written = checkpoint::Written::F32;
+        checkpoint::save_folder(&tuned, None, None, written, folder.path()).expect("saved");
+        assert!(!folder.path().join("config.json").exists(), "transformers takes it for a model");
+        let stored = checkpoint::read_safetensors(&folder.path().join(adapter::WEIGHTS_FILE));
+        let names: Vec<String> = stored.expect("tensors").into_keys().collect();
+        assert!(names.iter().all(|name| name.starts_with("base_model.model.encoder.layer.")));
+        let opened = adapter::read(folder.path()).expect("an adapter");
+        let opened = opened.on(Arc::clone(&bare)).expect("a model");
+        assert_eq!(logits(&opened, &rows(5)), logits(&tuned, &rows(5)), "{name}");
+    }
+}
+
+/// Targets that mean modules of both kinds are written out, so that none is scaled on its wrong side.
+#[test]
+fn factors_of_inputs_and_outputs_survive_the_files() {
+    let base = model();
+    let texts =
+        |all: &[&str]| Bound::List(all.iter().map(|text| Bound::Text(text.to_string())).collect());
+    let arguments =
+        [("targets", texts(&["key", "dense"])), ("feedforward", texts(&["output.dense"]))];
+    let tuned = tuned(&base, "ia3", &arguments);
+    let folder = tempfile::tempdir().expect("a folder");
+    let problem = Some("single_label_classification");
+    checkpoint::save_folder(&tuned, problem, None, checkpoint::Written::F32, folder.path())
+        .expect("saved");
+    let opened = adapter::read(folder.path()).expect("an adapter").on(base).expect("a model");
+    assert_eq!(logits(&opened, &rows(5)), logits(&tuned, &rows(5)));
+}
+
+#[test]
+fn adapters_that_change_the_model_below_are_refused() {
+    let tuned = tuned(&model(), "lora", &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    checkpoint::save_folder(&tuned, None, None, checkpoint::Written::F32, folder.path())
+        .expect("saved");
+    let path = folder.path().join(adapter::CONFIG_FILE);
+    let text = std::fs::read_to_string(&path).expect("a config");
+    let with = |init: &str| {
+        let written = r#""init_lora_weights": true"#;
+        assert!(text.contains(written));
+        std::fs::write(&path, text.replace(written, &format!(r#""init_lora_weights": "{init}""#)))
+            .expect("written");
+        adapter::read(folder.path())
+    };
+    assert!(with("gaussian").is_ok());
+    let error = with("pissa").expect_err("refused");
+    assert!(error.message.contains("`pissa`") && error.help.is_some(), "{error}");
 }

@@ -14,6 +14,7 @@ use super::render;
 use super::session::{Opened, Refusal, WorkArgs, set_threads};
 use super::signals;
 use crate::base::{Code, Diag, Digest, Severity, Source, Span};
+use crate::data::Form;
 use crate::exec::manifest::{self, Git, Identity, Manifest, Metric};
 use crate::exec::{Class, End, Outcome, Signal, Sink, Store, index::Index, run};
 use crate::plan::{Graph, Node};
@@ -21,7 +22,7 @@ use crate::report;
 use crate::schema::Type;
 use crate::step::shape::Shape;
 use crate::step::{StepError, Stop};
-use crate::task::task;
+use crate::task::{Outputs, Task, task};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -196,15 +197,15 @@ fn tell(
             console.message(&format!("next, in full: {}", again.replace(" --quick", "")));
             return;
         }
-        let asked = model.is_none_or(answers);
+        let asked = model.is_none_or(|node| task_of(node).is_none_or(|task| task.keeps_logits()));
+        let by_text = model.and_then(task_of).is_none_or(|task| {
+            task.forms().contains(&Form::Texts) && task.outputs() != Outputs::Vectors
+        });
+        let rows = if by_text { "--text \"…\"" } else { "--rows FILE" };
         let next = match (&saved.filter(|_| asked), model.filter(|_| asked)) {
-            (Some(folder), _) => format!("ftrun predict {} --text \"…\"", shown(folder)),
+            (Some(folder), _) => format!("ftrun predict {} {rows}", shown(folder)),
             (None, Some(node)) => {
-                format!(
-                    "ftrun predict {} {} --text \"…\"",
-                    args.work.program.file.display(),
-                    node.name
-                )
+                format!("ftrun predict {} {} {rows}", args.work.program.file.display(), node.name)
             }
             (None, None) => format!("ftrun graph {}", args.work.program.file.display()),
         };
@@ -217,13 +218,13 @@ fn trains(node: &Node) -> bool {
         && node.kind.outputs.first().is_some_and(|main| main.ty == crate::schema::PortType::Model)
 }
 
-/// Whether a model can be asked for more than its losses.
-fn answers(node: &Node) -> bool {
+/// The task of the model that a step makes, where it is known.
+fn task_of(node: &Node) -> Option<&'static dyn Task> {
     let head = node.shapes.iter().find_map(|(_, shape)| match shape {
         Shape::Model(model) => model.head.as_deref(),
         _ => None,
     });
-    head.and_then(|head| task(head).ok()).is_none_or(|task| task.keeps_logits())
+    head.and_then(|head| task(head).ok())
 }
 
 /// A path as people would type it from here.

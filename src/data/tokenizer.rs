@@ -62,6 +62,7 @@ pub struct Tokenizer {
     of_words: Option<Engine>,
     files: BTreeMap<String, Vec<u8>>,
     digest: Digest,
+    content: Digest,
     model_max_length: Option<usize>,
     special: SpecialIds,
 }
@@ -179,7 +180,21 @@ impl Tokenizer {
             engine.to_string(false).map_err(|error| damaged("tokenizer.json", &*error))?;
         let digest = Hasher::new("tokenizer 1").text(&canonical).finish();
         let of_words = with_prefix_space(&engine);
-        Ok(Tokenizer { engine, of_words, files, digest, model_max_length, special })
+        let mut tokenizer = Tokenizer {
+            engine,
+            of_words,
+            files,
+            digest,
+            content: digest,
+            model_max_length,
+            special,
+        };
+        let mut hasher = Hasher::new("tokenizer files 1");
+        for (name, bytes) in tokenizer.files()? {
+            hasher.text(&name).bytes(&bytes);
+        }
+        tokenizer.content = hasher.finish();
+        Ok(tokenizer)
     }
 
     /// The files to save beside a model, by name. A `tokenizer.json` is among them even if it was
@@ -197,6 +212,11 @@ impl Tokenizer {
     /// Over what decides the ids.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Over all of its files: also what does not decide the ids of a text, such as which token masks.
+    pub fn content(&self) -> Digest {
+        self.content
     }
 
     /// Token ids lie below this.
@@ -361,6 +381,7 @@ impl Tokenizer {
             of_words: None,
             files: BTreeMap::new(),
             digest: self.digest,
+            content: self.content,
             model_max_length: self.model_max_length,
             special: self.special,
         })
@@ -474,6 +495,18 @@ mod tests {
         ];
         let files = BTreeMap::from([("vocab.txt".to_string(), words.join("\n").into_bytes())]);
         Tokenizer::from_files(files).unwrap()
+    }
+
+    #[test]
+    fn which_token_masks_is_content_and_decides_no_id() {
+        let mut files = small().files().unwrap();
+        let config = br#"{"mask_token": "[UNK]"}"#.to_vec();
+        files.insert("tokenizer_config.json".to_string(), config);
+        let other = Tokenizer::from_files(files).unwrap();
+        assert_eq!(other.digest(), small().digest());
+        assert_ne!(other.content(), small().content());
+        let again = Tokenizer::from_files(other.files().unwrap()).unwrap();
+        assert_eq!(again.content(), other.content());
     }
 
     /// Words are what they are in running text, which begins with no space.

@@ -103,8 +103,8 @@ impl Electra {
         let width = config.size_or("embedding_size", Some(128))?;
         (encoder.embeddings.width, encoder.embeddings.normed) = (width, width);
         check_size(&encoder)?;
-        let function = match config.text("summary_activation")? {
-            Some("") => Activation::Identity,
+        let function = match config.get("summary_activation") {
+            Some(name) if name.is_null() || name == "" => Activation::Identity,
             _ => activation(config, "summary_activation", "gelu")?,
         };
         let summary = Summary {

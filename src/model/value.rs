@@ -78,7 +78,8 @@ impl Model {
             true => Some(Arc::new(Tokenizer::from_folder(folder).map_err(of_data)?)),
             false => None,
         };
-        Self::from_stored(config, stored, head, tokenizer).map_err(|error| error.in_file(folder))
+        Self::from_stored(config, Some(stored), head, tokenizer)
+            .map_err(|error| error.in_file(folder))
     }
 
     /// Reads the bytes of a safetensors file.
@@ -87,7 +88,7 @@ impl Model {
         config: Config,
         head: Option<&HeadChoice>,
     ) -> Result<(Self, LoadReport)> {
-        Self::from_stored(config, checkpoint::read_safetensors_bytes(weights)?, head, None)
+        Self::from_stored(config, Some(checkpoint::read_safetensors_bytes(weights)?), head, None)
     }
 
     /// A model of a config alone: every tensor is drawn by the first `train`.
@@ -96,21 +97,22 @@ impl Model {
         head: Option<&HeadChoice>,
         tokenizer: Option<Arc<Tokenizer>>,
     ) -> Result<(Self, LoadReport)> {
-        let (mut model, mut report) =
-            Self::from_stored(config, StoredTensors::new(), head, tokenizer)?;
+        let (mut model, mut report) = Self::from_stored(config, None, head, tokenizer)?;
         model.undrawn.clone_from(&report.missing);
         report.newly_initialised = std::mem::take(&mut report.missing);
         Ok((model, report))
     }
 
+    /// `stored`: none where all is to be drawn.
     fn from_stored(
         config: Config,
-        mut stored: StoredTensors,
+        stored: Option<StoredTensors>,
         choice: Option<&HeadChoice>,
         tokenizer: Option<Arc<Tokenizer>>,
     ) -> Result<(Self, LoadReport)> {
         let backbone = architecture(&config)?.build(&config)?;
-        let from_scratch = stored.is_empty();
+        let from_scratch = stored.is_none();
+        let mut stored = stored.unwrap_or_default();
         let mut report = LoadReport::default();
         let mut undrawn = Vec::new();
         let mut head = None;
@@ -127,7 +129,12 @@ impl Model {
             }
             let found = module.output_names().iter().find_map(|name| stored.get(*name));
             let outputs = found.and_then(|tensor| tensor.shape.first().copied());
-            let labels = match (outputs, config.label_names()?) {
+            let names = match choice.kind {
+                HeadKind::Sequence | HeadKind::Token => config.label_names()?,
+                // Theirs are no outputs of this head.
+                _ => LabelNames::Unknown,
+            };
+            let labels = match (outputs, names) {
                 (Some(outputs), LabelNames::Named(names)) if names.len() == outputs => names,
                 (Some(outputs), LabelNames::Named(names)) => {
                     return Err(ModelError::new(format!(
@@ -230,7 +237,7 @@ impl Model {
             config: self.config.to_json(),
             head: self.head.clone(),
             undrawn: self.undrawn.clone(),
-            tokenizer: self.tokenizer.as_ref().map(|tokenizer| tokenizer.digest().to_string()),
+            tokenizer: self.tokenizer.as_ref().map(|tokenizer| tokenizer.content().to_string()),
             tokenization: self.tokenization,
             order: self.tensors.iter().map(|(name, _)| name.clone()).collect(),
             adapter: self.adapter.as_ref().map(|adapter| adapter.config.clone()),

@@ -403,7 +403,7 @@ fn report_model_error(cx: &mut CheckCx, path: &str, error: ModelError) {
 
 impl Step for LoadModel {
     const NAME: &'static str = "load-model";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",
@@ -522,8 +522,9 @@ impl Step for LoadModel {
                 files.push(folder.join("config.json"));
                 files.extend(checkpoint::weight_files(&folder).map_err(of)?);
                 files.extend(tokenizer_files(&folder));
-                let pooling = folder.join(checkpoint::POOLING_FILE);
-                files.extend(pooling.is_file().then_some(pooling));
+                let pooling = [checkpoint::POOLING_FILE, checkpoint::MODULES_FILE];
+                let pooling = pooling.iter().map(|name| folder.join(name));
+                files.extend(pooling.filter(|path| path.is_file()));
             }
             Found::Config(path) => files.push(path),
             Found::Embedded(_) | Found::Fresh(_) => {}

@@ -63,7 +63,7 @@ params! {
 
 impl Step for Save {
     const NAME: &'static str = "save";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] =
         &[Output { name: "folder", ty: PortType::Folder, doc: "The files, as placed at `to`." }];
     const REPORT: &'static [&'static str] = &["files", "bytes"];

@@ -76,7 +76,7 @@ const COLUMNS: [&str; 6] = ["text", "text_pair", "negative", "question", "contex
 
 impl Step for TrainTokenizer {
     const NAME: &'static str = "train-tokenizer";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const OUTPUTS: &'static [Output] =
         &[Output { name: "tokenizer", ty: PortType::Tokenizer, doc: "The tokenizer." }];
     const REPORT: &'static [&'static str] = &["texts", "tokens"];

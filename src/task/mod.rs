@@ -260,10 +260,12 @@ pub fn task(name: &str) -> Result<&'static dyn Task> {
 /// The task of the model that a config describes, as transformers tells it from the class, the
 /// `problem_type` and the number of labels.
 pub fn task_of_config(config: &Config) -> Result<Option<&'static dyn Task>> {
-    if let Some(task) = config.text("problem_type")?.and_then(task_of_problem) {
+    let class = config.get("architectures").and_then(|classes| classes.get(0)?.as_str());
+    if let Some(task) = config.text("problem_type")?.and_then(task_of_problem)
+        && class.is_none_or(|class| class.ends_with(task.class_suffix()) || !class.contains("For"))
+    {
         return Ok(Some(task));
     }
-    let class = config.get("architectures").and_then(|classes| classes.get(0)?.as_str());
     let mut fitting = tasks()
         .iter()
         .filter(|task| class.is_some_and(|class| class.ends_with(task.class_suffix())));

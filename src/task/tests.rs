@@ -149,3 +149,17 @@ fn smoothing_and_weights_are_those_of_pytorch() {
         }
     }
 }
+
+/// A head that was replaced leaves its `problem_type` behind in configs that others wrote.
+#[test]
+fn a_class_says_more_than_what_is_left_of_another_head() {
+    let of = |class: &str, problem: &str| {
+        let text = format!(r#"{{"architectures": ["{class}"], "problem_type": "{problem}"}}"#);
+        let config = Config::parse(text.as_bytes()).unwrap();
+        task_of_config(&config).unwrap().map(|task| task.name())
+    };
+    let single = "single_label_classification";
+    assert_eq!(of("BertForTokenClassification", single), Some("token_classification"));
+    assert_eq!(of("BertForSequenceClassification", "regression"), Some("sequence_regression"));
+    assert_eq!(of("BertModel", single), Some("sequence_classification"));
+}

@@ -2,7 +2,7 @@
 //! names and fields: peft 0.21.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -15,6 +15,15 @@ use crate::model::{Config, Head, HeadKind, LabelNames, Model, ModelError, Result
 
 pub const CONFIG: &str = "adapter_config.json";
 pub const WEIGHTS: &str = "adapter_model.safetensors";
+/// The config of the adapted model with its labels. Not `config.json`: transformers takes a folder with one
+/// for a whole model.
+pub const MODEL_CONFIG: &str = "model_config.json";
+
+/// The config of the adapted model beside an adapter, where the folder has one.
+pub fn model_config(folder: &Path) -> Option<PathBuf> {
+    let names = [MODEL_CONFIG, "config.json"].into_iter();
+    names.map(|name| folder.join(name)).find(|path| path.is_file())
+}
 
 /// What stands before every name in the file.
 const PREFIX: &str = "base_model.model.";
@@ -57,14 +66,28 @@ fn configs(folder: &Path) -> Result<(Map<String, Value>, Option<Config>)> {
     let path = folder.join(CONFIG);
     let config = checkpoint::read_config_file(&path)?.fields().clone();
     refuse_unknown(&config).map_err(|error| error.in_file(&path))?;
-    let model = folder.join("config.json");
-    let model = model.is_file().then(|| checkpoint::read_config_file(&model)).transpose()?;
+    let model = model_config(folder).map(|path| checkpoint::read_config_file(&path)).transpose()?;
     Ok((config, model))
 }
 
 /// A name in the file without what stands before all of them.
 fn plain(name: &str) -> &str {
     name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// What stands before the names of the model itself, where peft adapts it without a head.
+fn bare_prefix(model: &Model) -> Result<Option<String>> {
+    let bare = matches!(model.head.as_ref().map(|head| head.kind), Some(HeadKind::Embedding(_)));
+    Ok(if bare { Some(format!("{}.", model.backbone()?.prefix())) } else { None })
+}
+
+/// A name in the file as the model has it.
+fn full(name: &str, model: &Model) -> Result<String> {
+    let name = plain(name);
+    Ok(match bare_prefix(model)? {
+        Some(prefix) if !name.starts_with(&prefix) => format!("{prefix}{name}"),
+        _ => name.to_string(),
+    })
 }
 
 /// Whether a parameter is an adapter's own.
@@ -100,6 +123,15 @@ fn refuse_unknown(config: &Map<String, Value>) -> Result<()> {
     if let Some(name) = UNKNOWN.iter().find(set) {
         return Err(ModelError::new(format!("the adapter sets `{name}`, which is not known here")));
     }
+    // The others change the model below when they are put on.
+    const HARMLESS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+    let init = config.get("init_lora_weights").and_then(Value::as_str);
+    if let Some(init) = init.filter(|init| !HARMLESS.contains(init)) {
+        return Err(ModelError::new(format!(
+            "the adapter's `init_lora_weights` is `{init}`, which changes the model that it sits on"
+        ))
+        .help("peft's `save_pretrained(…, path_initial_model_for_weight_conversion = …)` writes it as a plain LoRA"));
+    }
     match config.get("bias").and_then(Value::as_str) {
         None | Some("none") => Ok(()),
         Some(other) => Err(ModelError::new(format!(
@@ -118,7 +150,7 @@ impl AdapterFiles {
                 return Err(ModelError::new(format!("tensor `{name}` holds integers")));
             };
             let tensor = Tensor::from_vec(values, stored.shape, &Device::Cpu)?;
-            let plain = plain(&name);
+            let plain = &full(&name, &base)?;
             let into = if is_own(plain) { &mut own } else { &mut whole };
             into.insert(plain.to_string(), tensor);
         }
@@ -282,14 +314,23 @@ pub fn save(
     base: Option<&str>,
     write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
 ) -> Result<()> {
+    let prefix = bare_prefix(model)?.unwrap_or_default();
+    let bare = |name: &String| name.strip_prefix(&prefix).unwrap_or(name).to_string();
     let saved = model.tensors.iter().filter(|(name, _)| adapted.config.saves(name));
     let tensors: Vec<(String, Tensor)> = adapted
         .tensors
         .iter()
         .chain(saved)
-        .map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor.clone()))
+        .map(|(name, tensor)| (format!("{PREFIX}{}", bare(name)), tensor.clone()))
         .collect();
-    let fields = config_fields(&adapted.config, model.head.as_ref().map(|head| head.kind), base);
+    let mut config = adapted.config.clone();
+    for names in [&mut config.targets, &mut config.saved, &mut config.modules] {
+        *names = names.iter().map(bare).collect();
+    }
+    if let Form::Scaling { inputs } = &mut config.form {
+        *inputs = inputs.iter().map(bare).collect();
+    }
+    let fields = config_fields(&config, model.head.as_ref().map(|head| head.kind), base);
     let mut text = serde_json::to_string_pretty(&fields).unwrap_or_default();
     text.push('\n');
     write(CONFIG, text.as_bytes())?;
@@ -318,8 +359,17 @@ fn config_fields(config: &AdapterConfig, kind: Option<HeadKind>, base: Option<&s
             "init_lora_weights": true,
         }),
         Form::Scaling { inputs } => {
-            let meant = |target: &&String| inputs.iter().any(|module| is_meant(module, target));
-            let inputs: Vec<&String> = config.targets.iter().filter(meant).collect();
+            let of_inputs = |target: &&String| inputs.iter().any(|module| is_meant(module, target));
+            let others: Vec<&String> =
+                config.modules.iter().filter(|module| !inputs.contains(module)).collect();
+            let widens = |target: &String| others.iter().any(|module| is_meant(module, target));
+            let ends: Vec<&String> = config.targets.iter().filter(of_inputs).collect();
+            // A target that means modules of both kinds would scale the wrong side of some.
+            let mixed = ends.iter().any(|target| widens(target));
+            if mixed && let Value::Object(fields) = &mut fields {
+                fields.insert("target_modules".to_string(), json!(config.modules));
+            }
+            let inputs = if mixed { inputs.iter().collect() } else { ends };
             json!({
                 "peft_type": "IA3",
                 "feedforward_modules": inputs,

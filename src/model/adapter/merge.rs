@@ -50,7 +50,7 @@ impl Model {
         let base = Arc::clone(adapted.base.as_ref()?);
         let saved = |(name, _): &&(String, Tensor)| adapted.config.saves(name);
         let tensors = self.tensors.iter().filter(saved).cloned().collect();
-        let digest = |model: &Model| model.tokenizer.as_ref().map(|tokenizer| tokenizer.digest());
+        let digest = |model: &Model| model.tokenizer.as_ref().map(|tokenizer| tokenizer.content());
         let piece = Model {
             tensors,
             tokenizer: self.tokenizer.clone().filter(|_| digest(self) != digest(&base)),

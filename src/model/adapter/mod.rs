@@ -15,8 +15,8 @@ use crate::nn::ops::adapter::row_norms;
 use crate::nn::{Adapter, LowRank, Parameters, Scaling, Side};
 
 pub use files::{
-    AdapterFiles, CONFIG as CONFIG_FILE, Probed as ProbedAdapter, WEIGHTS as WEIGHTS_FILE, probe,
-    read, save,
+    AdapterFiles, CONFIG as CONFIG_FILE, MODEL_CONFIG as MODEL_CONFIG_FILE,
+    Probed as ProbedAdapter, WEIGHTS as WEIGHTS_FILE, model_config, probe, read, save,
 };
 
 /// What an adapter computes.

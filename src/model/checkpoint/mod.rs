@@ -21,7 +21,7 @@ use crate::nn::ops::tensor::Slice;
 pub(super) use safetensors::bytes_of;
 pub use safetensors::{Written, serialize as serialize_tensors};
 pub use save::{SavedFile, save_folder};
-pub use sentence::{POOLING_FILE, stored_pooling};
+pub use sentence::{MODULES_FILE, POOLING_FILE, stored_pooling};
 
 /// A tensor as it lies in a file.
 #[derive(Debug, Clone, PartialEq)]

@@ -33,10 +33,16 @@ pub fn save_folder(
         saved.push((name.to_string(), bytes.len() as u64));
         Ok(())
     };
-    save("config.json", config(model, problem_type, written)?.as_bytes())?;
     match &model.adapter {
-        Some(adapted) => adapter::save(model, adapted, base, &mut save)?,
-        None => save("model.safetensors", &model.tensor_bytes(written)?)?,
+        Some(adapted) => {
+            let config = config(model, problem_type, Written::F32)?;
+            save(adapter::MODEL_CONFIG_FILE, config.as_bytes())?;
+            adapter::save(model, adapted, base, &mut save)?;
+        }
+        None => {
+            save("config.json", config(model, problem_type, written)?.as_bytes())?;
+            save("model.safetensors", &model.tensor_bytes(written)?)?;
+        }
     }
     if let Some(HeadKind::Embedding(pooling)) = model.head.as_ref().map(|head| head.kind) {
         for (name, bytes) in sentence::files(model, pooling)? {
@@ -68,9 +74,13 @@ fn config(model: &Model, problem_type: Option<&str>, written: Written) -> Result
             }
             config.set_label_names(&names);
             config.remove("num_labels");
+        } else {
+            // Those of the head that was there before.
+            ["id2label", "label2id", "num_labels"].iter().for_each(|name| config.remove(name));
         }
-        if let Some(problem_type) = problem_type {
-            config.set("problem_type", problem_type);
+        match problem_type {
+            Some(problem_type) => config.set("problem_type", problem_type),
+            None => config.remove("problem_type"),
         }
     }
     // What is written decides, whatever was read.

@@ -8,6 +8,8 @@ use crate::model::{Model, ModelError, Pooling, Result};
 
 /// Says how vectors are pooled, in the folder of a model.
 pub const POOLING_FILE: &str = "1_Pooling/config.json";
+/// Says through what a text goes to become a vector.
+pub const MODULES_FILE: &str = "modules.json";
 const MODE: &str = "pooling_mode_";
 /// The ways that the file knows, each a field behind [`MODE`].
 const MODES: [&str; 6] = [
@@ -24,14 +26,9 @@ const MODES: [&str; 6] = [
 /// # Errors
 /// The file is damaged, or asks for what is not known here.
 pub fn stored_pooling(folder: &Path) -> Result<Option<Pooling>> {
+    refuse_more_modules(folder)?;
+    let Some(config) = json_of(folder, POOLING_FILE)? else { return Ok(None) };
     let path = folder.join(POOLING_FILE);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ModelError::io(&path, &error)),
-    };
-    let config: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| ModelError::new(format!("not JSON: {error}")).in_file(&path))?;
     let is_set = |mode: &&&str| config.get(format!("{MODE}{mode}")) == Some(&Value::Bool(true));
     let set: Vec<&str> = MODES.iter().filter(is_set).copied().collect();
     // Since version 5 it is one field, with short names.
@@ -47,6 +44,37 @@ pub fn stored_pooling(folder: &Path) -> Result<Option<Pooling>> {
                 .help("`head = embedding(pooling = mean)` takes the mean, whatever the file says"))
         }
     }
+}
+
+/// Fails where something stands behind the pooling that changes the vectors.
+fn refuse_more_modules(folder: &Path) -> Result<()> {
+    const KNOWN: [&str; 3] = ["Transformer", "Pooling", "Normalize"];
+    let modules = json_of(folder, MODULES_FILE)?.unwrap_or_default();
+    let kinds = modules.as_array().into_iter().flatten().filter_map(|module| {
+        module.get("type").and_then(Value::as_str).and_then(|kind| kind.rsplit('.').next())
+    });
+    match kinds.into_iter().find(|kind| !KNOWN.contains(kind)) {
+        None => Ok(()),
+        Some(kind) => {
+            let message = format!("vectors go through a module `{kind}`, which is not known here");
+            Err(ModelError::new(message)
+                .in_file(&folder.join(MODULES_FILE))
+                .help("`head = embedding(pooling = mean)` leaves it out, whatever the folder says"))
+        }
+    }
+}
+
+/// A file of a folder; none where it is not there.
+fn json_of(folder: &Path, name: &str) -> Result<Option<Value>> {
+    let path = folder.join(name);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ModelError::io(&path, &error)),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| ModelError::new(format!("not JSON: {error}")).in_file(&path))
 }
 
 /// The files of a model whose texts become vectors, by name.
@@ -73,7 +101,7 @@ pub(super) fn files(model: &Model, pooling: Pooling) -> Result<Vec<(&'static str
         serde_json::to_vec_pretty(&value).map_err(|error| ModelError::new(error.to_string()))
     };
     Ok(vec![
-        ("modules.json", text(modules)?),
+        (MODULES_FILE, text(modules)?),
         ("sentence_bert_config.json", text(transformer)?),
         (POOLING_FILE, text(Value::Object(config))?),
     ])
@@ -99,5 +127,14 @@ mod tests {
         let error = of(r#"{"pooling_mode_max_tokens": true}"#).unwrap_err();
         assert!(error.message.contains("max_tokens") && error.help.is_some(), "{error}");
         assert!(of("{").is_err());
+        of(r#"{"pooling_mode": "mean"}"#).unwrap();
+        let modules = |kind: &str| {
+            let list = json!([{"type": "sentence_transformers.models.Pooling"}, {"type": kind}]);
+            std::fs::write(folder.path().join(MODULES_FILE), list.to_string()).unwrap();
+            stored_pooling(folder.path())
+        };
+        assert_eq!(modules("sentence_transformers.models.Normalize"), Ok(Some(Pooling::Mean)));
+        let error = modules("sentence_transformers.models.Dense").unwrap_err();
+        assert!(error.message.contains("`Dense`") && error.help.is_some(), "{error}");
     }
 }

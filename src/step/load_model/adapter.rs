@@ -48,8 +48,7 @@ impl LoadModel {
     pub(super) fn adapter_files(&self, probe: &dyn Probe) -> Result<Vec<PathBuf>, Missing> {
         let Some(folder) = self.adapter_folder(probe)? else { return Ok(Vec::new()) };
         let mut files = vec![folder.join(adapter::CONFIG_FILE), folder.join(adapter::WEIGHTS_FILE)];
-        let config = folder.join("config.json");
-        files.extend(config.is_file().then_some(config));
+        files.extend(adapter::model_config(&folder));
         Ok(files)
     }
 

@@ -46,7 +46,7 @@ impl Stored for Tokens {
 
 impl Stored for Tokenizer {
     fn digest(&self) -> Result<Digest, StepError> {
-        Ok(Tokenizer::digest(self))
+        Ok(self.content())
     }
 
     fn write(&self, folder: &Path) -> Result<(), StepError> {
