@@ -1,5 +1,5 @@
 """The first updates of ftrun and of PyTorch beside each other: the same parameters to start from, the
-same rows in the same order, no dropout.
+same rows in the same order, no dropout; where padding would count in the loss, it is left out.
 
     OMP_NUM_THREADS=2 python benches/peers/agree.py TASK --ftrun target/release/ftrun \\
         --model MODELS/all-MiniLM-L6-v2 --data DATA --updates 50
@@ -21,7 +21,7 @@ import tempfile
 import torch
 from transformers import AutoTokenizer
 
-from finetune import TASKS, optimizer_and_schedule, update
+from finetune import TASKS, loss_without_padding, optimizer_and_schedule, update
 from pytorch_classify import cut, ftrun_order
 
 PIPELINES = pathlib.Path(__file__).parents[2] / "pipelines"
@@ -66,7 +66,8 @@ def theirs(task, settings, rows, folder, updates):
     losses = []
     for epoch in range(updates):
         for batch in cut(ftrun_order(SEED, epoch, len(rows)), settings["batch"]):
-            losses.append(update(model, task.collate([rows[at] for at in batch]), optimizer, schedule))
+            made = task.collate([rows[at] for at in batch])
+            losses.append(update(model, made, optimizer, schedule, loss_without_padding))
             if len(losses) == updates:
                 return losses
 
