@@ -40,7 +40,7 @@ impl Tokens {
 
     /// What is said of each row. A tensor, as a header may not be longer than 100 MB.
     fn rows_part(&self) -> Part {
-        let rows = OfRows { ids: Cow::Borrowed(&self.ids), parts: Cow::Borrowed(&self.parts) };
+        let rows = OfRows { ids: Cow::Borrowed(&self.ids[..]), parts: Cow::Borrowed(&self.parts) };
         let bytes = serde_json::to_vec(&rows).unwrap_or_default();
         ("rows", (Dtype::U8, vec![bytes.len()]), bytes)
     }
@@ -242,7 +242,7 @@ struct FileHeader {
 
 #[derive(Serialize, Deserialize)]
 struct OfRows<'a> {
-    ids: Cow<'a, Vec<String>>,
+    ids: Cow<'a, [String]>,
     parts: Cow<'a, Parts>,
 }
 
