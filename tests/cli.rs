@@ -541,24 +541,34 @@ fn rows_that_training_would_drop_are_predicted() {
     assert_eq!(fs::read_to_string(project.path("answers.csv")).unwrap().lines().count(), 4);
 }
 
-/// A fold goes into a step as a whole, or table by table.
 /// Parts that were tokenized together were compared before; these have nothing else in common.
 #[test]
-fn validation_rows_among_those_to_learn_from_are_reported() {
+fn rows_among_those_to_learn_from_are_reported_wherever_they_are_held_out() {
     let program = PROGRAM.replace(
         "tokenize tokens { data = parts,",
         "tokenize others { data = messages, tokenizer = encoder, max_length = 16 }\n\
          tokenize tokens { data = parts,",
     );
-    let program = program.replace("validate  = tokens.validation", "validate  = others");
+    let program = program.replace("validate  = tokens.validation", "validate  = others")
+        + "train again { model = tuned, data = tokens.validation, budget = 1 update }\n\
+           eval first { model = tuned, data = others }\n\
+           eval second { model = again, data = others }\n";
     let run = Project::with(&program).json(&["p.ftp"], 0);
     let warnings = run["warnings"].to_string();
     assert!(
         warnings.contains("36 of 60 rows of `validate` are among those of `data` too"),
         "{warnings}"
     );
+    assert!(warnings.contains("36 of 60 rows are among those that the model learned from"));
+    let steps = run["steps"].as_array().unwrap();
+    let learned = |name: &str| {
+        steps.iter().find(|step| step["name"] == name).map(|step| step["report"]["learned"].clone())
+    };
+    assert_eq!(learned("first"), Some(36.0.into()));
+    assert_eq!(learned("second"), Some(48.0.into()));
 }
 
+/// A fold goes into a step as a whole, or table by table.
 #[test]
 fn folds_are_groups_of_tables() {
     let program = PROGRAM

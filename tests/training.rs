@@ -440,27 +440,6 @@ fn order_and_neighbours_of_a_row_do_not_change_its_logits() {
     assert!(made.parameters.iter().all(|parameter| parameter.weight.is_trainable()));
 }
 
-/// The last layer computes the first token alone; with all tokens it is the same.
-#[test]
-fn reading_only_the_first_token_changes_nothing() {
-    let made = assembled(0.1);
-    let rows = rows(6);
-    let input = rows.input(&rows.all(), 0, None).expect("an input");
-    let pass = dropping();
-    let of = |read| {
-        let states = made.network.backbone().forward(&made.parameters, &input, read, &pass);
-        states.and_then(|states| Ok(states.to_vec2::<f32>()?)).expect("hidden states")
-    };
-    let (all, first) = (of(Read::All), of(Read::First));
-    let mut start = 0;
-    for (row, first) in first.iter().enumerate() {
-        for (a, b) in all[start].iter().zip(first) {
-            assert!((a - b).abs() < 1e-5, "row {row}: {a} {b}");
-        }
-        start += rows.cost(row);
-    }
-}
-
 /// Stops after every update that it is asked about, and keeps the checkpoint.
 #[derive(Default)]
 struct StopAt {

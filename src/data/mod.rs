@@ -26,7 +26,7 @@ pub use column::{ColumnData, ColumnType};
 pub use error::{DataError, Fault, Result};
 pub use labels::{IGNORED, Labels, Targets, sort_names};
 pub use read::{Header, LabelSample, ReadOptions};
-pub use shared::{Shared, count as count_shared, shared, shared_tokens};
+pub use shared::{Fingerprints, Shared, count as count_shared, shared};
 pub use split::{PARTS, Split, SplitBy};
 pub use table::{Origin, ROLES, Table, Tables, no_column};
 pub use tokenizer::{SpecialIds, Tokenizer};

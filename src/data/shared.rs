@@ -5,7 +5,9 @@ use super::column::ColumnData;
 use super::error::Result;
 use super::table::{Table, Tables};
 use super::tokens::Tokens;
-use std::collections::{HashMap, HashSet};
+use crate::base::{Digest, Pieces};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The columns whose texts make a row what it is.
 const TEXTS: &[&str] = &["text", "text_pair", "words", "question", "context", "prompt", "choices"];
@@ -91,10 +93,56 @@ pub fn count(shared: &[Shared]) -> usize {
     shared.iter().filter(trained).map(|one| one.rows.len()).sum()
 }
 
-/// How many rows of `held_out` have the tokens of a row of `seen`.
-pub fn shared_tokens(seen: &Tokens, held_out: &Tokens) -> usize {
-    let known: HashSet<&[u32]> = (0..seen.rows()).map(|row| seen.input_ids(row)).collect();
-    (0..held_out.rows()).filter(|row| known.contains(held_out.input_ids(*row))).count()
+/// Which rows there are, told by a number for the tokens of each: sorted, each once. A model carries those of
+/// the rows that it learned from, wherever it is measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints(Arc<[u64]>);
+
+impl Fingerprints {
+    pub fn of(tokens: &Tokens) -> Fingerprints {
+        Self::sorted((0..tokens.rows()).map(|row| fingerprint(tokens.input_ids(row))).collect())
+    }
+
+    fn sorted(mut all: Vec<u64>) -> Fingerprints {
+        all.sort_unstable();
+        all.dedup();
+        Fingerprints(all.into())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These and the others.
+    pub fn and(&self, other: &Fingerprints) -> Fingerprints {
+        Self::sorted(self.0.iter().chain(other.0.iter()).copied().collect())
+    }
+
+    /// How many rows are among these, token by token.
+    pub fn count(&self, tokens: &Tokens) -> usize {
+        let is_here =
+            |row: &usize| self.0.binary_search(&fingerprint(tokens.input_ids(*row))).is_ok();
+        (0..tokens.rows()).filter(is_here).count()
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|one| one.to_le_bytes()).collect()
+    }
+
+    /// What [`Fingerprints::to_bytes`] made.
+    pub fn from_bytes(bytes: &[u8]) -> Fingerprints {
+        let (all, _) = bytes.as_chunks();
+        Self::sorted(all.iter().map(|one| u64::from_le_bytes(*one)).collect())
+    }
+}
+
+/// 64 bits of a digest: among a million rows, two different ones are taken for the same with a chance of one
+/// in 10⁷.
+fn fingerprint(ids: &[u32]) -> u64 {
+    let mut pieces = Pieces::default();
+    ids.iter().for_each(|id| pieces.add(&id.to_le_bytes()));
+    let Digest([a, b, c, d, e, f, g, h, ..]) = pieces.finish();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The texts of every row in one, lower-cased and with single blanks.

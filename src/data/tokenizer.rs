@@ -7,6 +7,7 @@ use crate::base::{Digest, Hasher, suggest};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -58,13 +59,20 @@ fn with_prefix_space(engine: &Engine) -> Option<Engine> {
 /// Text to token ids. Cheap to clone is an `Arc` around it.
 pub struct Tokenizer {
     engine: Engine,
-    /// Where words that are given one by one are read otherwise than texts.
-    of_words: Option<Engine>,
+    /// Where words that are given one by one are read otherwise than texts: made when it is asked for.
+    of_words: OnceLock<Option<Engine>>,
     files: BTreeMap<String, Vec<u8>>,
     digest: Digest,
-    content: Digest,
+    /// Made when it is asked for.
+    content: OnceLock<Digest>,
     model_max_length: Option<usize>,
     special: SpecialIds,
+}
+
+/// A tokenizer that cuts.
+pub(super) struct Cutter {
+    engine: Engine,
+    pub max_length: usize,
 }
 
 /// Ids of the tokens that mean something to models.
@@ -133,7 +141,7 @@ impl Tokenizer {
     }
 
     /// Makes a tokenizer of the contents of its files, by name.
-    pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Tokenizer> {
+    pub fn from_files(mut files: BTreeMap<String, Vec<u8>>) -> Result<Tokenizer> {
         let config = json(&files, "tokenizer_config.json")?;
         let special_map = json(&files, "special_tokens_map.json")?;
         let mut engine = if let Some(bytes) = files.get("tokenizer.json") {
@@ -179,34 +187,26 @@ impl Tokenizer {
         let canonical =
             engine.to_string(false).map_err(|error| damaged("tokenizer.json", &*error))?;
         let digest = Hasher::new("tokenizer 1").text(&canonical).finish();
-        let of_words = with_prefix_space(&engine);
-        let mut tokenizer = Tokenizer {
+        if !files.contains_key("tokenizer.json") {
+            let text =
+                engine.to_string(true).map_err(|error| damaged("tokenizer.json", &*error))?;
+            files.insert("tokenizer.json".to_string(), text.into_bytes());
+        }
+        Ok(Tokenizer {
             engine,
-            of_words,
+            of_words: OnceLock::new(),
             files,
             digest,
-            content: digest,
+            content: OnceLock::new(),
             model_max_length,
             special,
-        };
-        let mut hasher = Hasher::new("tokenizer files 1");
-        for (name, bytes) in tokenizer.files()? {
-            hasher.text(&name).bytes(&bytes);
-        }
-        tokenizer.content = hasher.finish();
-        Ok(tokenizer)
+        })
     }
 
     /// The files to save beside a model, by name. A `tokenizer.json` is among them even if it was
     /// made of a `vocab.txt`.
-    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let mut files = self.files.clone();
-        if !files.contains_key("tokenizer.json") {
-            let text =
-                self.engine.to_string(true).map_err(|error| damaged("tokenizer.json", &*error))?;
-            files.insert("tokenizer.json".to_string(), text.into_bytes());
-        }
-        Ok(files)
+    pub fn files(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.files
     }
 
     /// Over what decides the ids.
@@ -216,7 +216,13 @@ impl Tokenizer {
 
     /// Over all of its files: also what does not decide the ids of a text, such as which token masks.
     pub fn content(&self) -> Digest {
-        self.content
+        *self.content.get_or_init(|| {
+            let mut hasher = Hasher::new("tokenizer files 1");
+            for (name, bytes) in &self.files {
+                hasher.text(name).bytes(bytes);
+            }
+            hasher.finish()
+        })
     }
 
     /// Token ids lie below this.
@@ -284,15 +290,7 @@ impl Tokenizer {
     }
 
     pub(super) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded> {
-        let fault = |error: tokenizers::Error| {
-            DataError::new(Fault::Tokenizer, format!("the text cannot be tokenized: {error}"))
-        };
-        let encoding = match pair {
-            Some(pair) => self.engine.encode_fast((text, pair), true),
-            None => self.engine.encode_fast(text, true),
-        }
-        .map_err(fault)?;
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
+        encode(&self.engine, text, pair)
     }
 
     /// The tokens of a text without special ones.
@@ -309,7 +307,8 @@ impl Tokenizer {
             DataError::new(Fault::Tokenizer, format!("the words cannot be tokenized: {error}"))
         };
         let input: Vec<&str> = words.iter().map(String::as_str).collect();
-        let engine = self.of_words.as_ref().unwrap_or(&self.engine);
+        let of_words = self.of_words.get_or_init(|| with_prefix_space(&self.engine));
+        let engine = of_words.as_ref().unwrap_or(&self.engine);
         let encoding = engine.encode(input.as_slice(), false).map_err(fault)?;
         let mut seen = None;
         let first_of = encoding.get_word_ids().iter().map(|word| {
@@ -368,24 +367,33 @@ impl Tokenizer {
         })
     }
 
-    /// A tokenizer that cuts what is longer than `max_length`: the end of a single text, of a pair
+    /// The same tokens, but cut where they are longer than `max_length`: at the end of a single text, of a pair
     /// the longer text first, as transformers does.
-    pub(super) fn cutting(&self, max_length: usize) -> Result<Tokenizer> {
+    pub(super) fn cutting(&self, max_length: usize) -> Result<Cutter> {
         let mut engine = self.engine.clone();
         let parameters = tokenizers::TruncationParams { max_length, ..Default::default() };
         engine.with_truncation(Some(parameters)).map_err(|error| {
             DataError::new(Fault::Tokenizer, format!("max_length = {max_length}: {error}"))
         })?;
-        Ok(Tokenizer {
-            engine,
-            of_words: None,
-            files: BTreeMap::new(),
-            digest: self.digest,
-            content: self.content,
-            model_max_length: self.model_max_length,
-            special: self.special,
-        })
+        Ok(Cutter { engine, max_length })
     }
+}
+
+impl Cutter {
+    pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded> {
+        encode(&self.engine, text, pair)
+    }
+}
+
+fn encode(engine: &Engine, text: &str, pair: Option<&str>) -> Result<Encoded> {
+    let encoding = match pair {
+        Some(pair) => engine.encode_fast((text, pair), true),
+        None => engine.encode_fast(text, true),
+    }
+    .map_err(|error| {
+        DataError::new(Fault::Tokenizer, format!("the text cannot be tokenized: {error}"))
+    })?;
+    Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -499,13 +507,13 @@ mod tests {
 
     #[test]
     fn which_token_masks_is_content_and_decides_no_id() {
-        let mut files = small().files().unwrap();
+        let mut files = small().files().clone();
         let config = br#"{"mask_token": "[UNK]"}"#.to_vec();
         files.insert("tokenizer_config.json".to_string(), config);
         let other = Tokenizer::from_files(files).unwrap();
         assert_eq!(other.digest(), small().digest());
         assert_ne!(other.content(), small().content());
-        let again = Tokenizer::from_files(other.files().unwrap()).unwrap();
+        let again = Tokenizer::from_files(other.files().clone()).unwrap();
         assert_eq!(again.content(), other.content());
     }
 
@@ -528,7 +536,7 @@ mod tests {
         assert_eq!(tokenizer.encode("Hi Hi", None).unwrap().ids, [3, 5]);
         let words = tokenizer.encode_words(&["Hi".to_string(), "Hi".to_string()]).unwrap();
         assert_eq!((words.ids, words.first_of), (vec![5, 5], vec![Some(0), Some(1)]));
-        assert!(small().of_words.is_none());
+        assert!(with_prefix_space(&small().engine).is_none());
     }
 
     fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
@@ -568,7 +576,7 @@ mod tests {
     #[test]
     fn what_is_saved_encodes_the_same() {
         let tokenizer = small();
-        let files = tokenizer.files().unwrap();
+        let files = tokenizer.files().clone();
         let json: BTreeMap<_, _> =
             files.into_iter().filter(|(name, _)| name == "tokenizer.json").collect();
         let again = Tokenizer::from_files(json).unwrap();

@@ -14,7 +14,7 @@ use super::{
     Backbone, Config, Declaration, HeadKind, LabelNames, ModelError, Result, architecture,
 };
 use crate::base::{Digest, Hasher};
-use crate::data::{Tokenization, Tokenizer};
+use crate::data::{Fingerprints, Tokenization, Tokenizer};
 use crate::nn::ops::tensor::Slice;
 
 /// What stands on the backbone.
@@ -48,6 +48,8 @@ pub struct Model {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// How the rows it was trained on were tokenized.
     pub tokenization: Option<Tokenization>,
+    /// The rows that it learned from, as far as ftrun trained it.
+    pub learned: Fingerprints,
     /// An adapter that sits on it; what was trained as a whole beside it is among `tensors`.
     pub adapter: Option<Adapted>,
 }
@@ -175,8 +177,16 @@ impl Model {
             report.newly_initialised.clone_from(&report.missing);
         }
         let tensors = assigned.tensors;
-        let model =
-            Self { config, head, tensors, undrawn, tokenizer, tokenization: None, adapter: None };
+        let model = Self {
+            config,
+            head,
+            tensors,
+            undrawn,
+            tokenizer,
+            tokenization: None,
+            learned: Fingerprints::default(),
+            adapter: None,
+        };
         Ok((model, report))
     }
 
@@ -212,9 +222,9 @@ impl Model {
             .help("the first `train` draws them")
     }
 
-    /// Over content: config, head, tensors, tokenizer, tokenization.
+    /// Over content: config, head, tensors, tokenizer, tokenization, rows learned from.
     pub fn digest(&self) -> Result<Digest> {
-        let mut hasher = Hasher::new("model 1");
+        let mut hasher = Hasher::new("model 2");
         hasher.text(&self.header()?);
         hasher.number(self.tensors.len() as u64);
         for (name, tensor) in self.tensors.iter().chain(self.adapter_tensors()) {
@@ -225,6 +235,7 @@ impl Model {
             let tensor = tensor.contiguous()?;
             hasher.bytes(&checkpoint::bytes_of(Slice::<f32>::new(&tensor)?.get()));
         }
+        hasher.bytes(&self.learned.to_bytes());
         Ok(hasher.finish())
     }
 
@@ -253,14 +264,17 @@ impl Model {
         };
         save("model.json", self.header()?.as_bytes())?;
         save("model.safetensors", &self.tensor_bytes(Written::F32)?)?;
+        if !self.learned.is_empty() {
+            save(LEARNED, &self.learned.to_bytes())?;
+        }
         if let Some(adapter) = &self.adapter {
             save(ADAPTER, &checkpoint::tensor_bytes(&adapter.tensors, Written::F32)?)?;
         }
         if let Some(tokenizer) = &self.tokenizer {
             let path = folder.join("tokenizer");
             std::fs::create_dir(&path).map_err(|error| ModelError::io(&path, &error))?;
-            for (name, bytes) in tokenizer.files().map_err(of_data)? {
-                save(&format!("tokenizer/{name}"), &bytes)?;
+            for (name, bytes) in tokenizer.files() {
+                save(&format!("tokenizer/{name}"), bytes)?;
             }
         }
         Ok(())
@@ -293,6 +307,12 @@ impl Model {
                 Some(Adapted { config, tensors, base: None })
             }
         };
+        let path = folder.join(LEARNED);
+        let learned = match std::fs::read(&path) {
+            Ok(bytes) => Fingerprints::from_bytes(&bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fingerprints::default(),
+            Err(error) => return Err(ModelError::io(&path, &error)),
+        };
         let tokenizer = match &header.tokenizer {
             None => None,
             Some(_) => {
@@ -318,6 +338,7 @@ impl Model {
             undrawn: header.undrawn,
             tokenizer,
             tokenization: header.tokenization,
+            learned,
             adapter,
         })
     }
@@ -336,6 +357,9 @@ pub(super) fn declared(config: &Config, head: Option<&Head>) -> Result<Vec<Decla
 }
 
 const ADAPTER: &str = "adapter.safetensors";
+
+/// Where the rows that a model learned from are told.
+const LEARNED: &str = "learned";
 
 /// The tensors of these names; fails with the name of one that is not there.
 fn in_order(

@@ -29,7 +29,8 @@ params! {
     ///
     /// Without dropout. The predictions are in the order of the rows. For `embedding` they are the
     /// cosines of pairs, and without labels the rank of each text's partner among those of all rows. For `masked_language_model` 15 %
-    /// of the tokens are masked, the same ones in every run.
+    /// of the tokens are masked, the same ones in every run. Rows that the model learned from, as far as
+    /// ftrun trained it, are counted as `learned` and warned of.
     pub struct Eval {
         /// A model whose every tensor has values: what `train` made, or a fine-tuned checkpoint.
         model: Port<port::AModel>;
@@ -44,9 +45,9 @@ params! {
 
 impl Step for Eval {
     const NAME: &'static str = "eval";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const OUTPUTS: &'static [Output] = &[PREDICTIONS];
-    const REPORT: &'static [&'static str] = &["rows", "unsupervised", "loss"];
+    const REPORT: &'static [&'static str] = &["rows", "unsupervised", "learned", "loss"];
     const EXAMPLE: &'static str = "eval predicted { model = tuned, data = tokens.test }";
 
     fn check(&self, cx: &mut CheckCx) -> Vec<(&'static str, Shape)> {
@@ -93,6 +94,16 @@ impl Step for Eval {
         let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
         let unsupervised = tokens.targets.unsupervised() as f64;
         report.insert("unsupervised".to_string(), unsupervised);
+        let learned = model.learned.count(&tokens);
+        report.insert("learned".to_string(), learned as f64);
+        if learned > 0 {
+            let of = tokens.rows();
+            let verb = if learned == 1 { "is" } else { "are" };
+            let message = format!(
+                "{learned} of {of} rows {verb} among those that the model learned from, token by token"
+            );
+            cx.control.event(Event::Warning { message });
+        }
         report.insert("loss".to_string(), loss.unwrap_or(f64::NAN));
         Ok(vec![
             ("predictions", Value::Predictions(made.into())),

@@ -24,6 +24,7 @@ pub const LOSSES: &[Loss] = &[
     Loss { name: "lost_answers", doc: "whose answer is in no row of tokens as a whole" },
     Loss { name: "unsupervised", doc: "without a label to learn from or to compare with" },
     Loss { name: "shared", doc: "held out, and also in the rows to learn from" },
+    Loss { name: "learned", doc: "measured on, and also among those that the model learned from" },
 ];
 
 /// Whether a number of this name counts rows.

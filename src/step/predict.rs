@@ -63,11 +63,7 @@ impl Step for Predict {
                 .argument("model")
                 .help("`tokenizer = …` of `load-model` gives it one")
         })?;
-        let mut how = tokenization(&model)?;
-        // Each row gets an answer, also one that would have been left out of training.
-        if how.overflow == Overflow::Drop {
-            how.overflow = Overflow::Truncate;
-        }
+        let how = tokenization(&model)?;
         let tokens = Tokens::of(&table, tokenizer, how)?;
         if tokens.report.truncated > 0 {
             let message =
@@ -119,10 +115,15 @@ impl Predict {
     }
 }
 
-/// As in training, else cut at what the model's positions admit.
+/// As in training, but that each row gets an answer, also one that would have been left out; else cut at
+/// what the model's positions admit.
 fn tokenization(model: &Model) -> Result<Tokenization, StepError> {
     if let Some(known) = model.tokenization {
-        return Ok(known);
+        let overflow = match known.overflow {
+            Overflow::Drop => Overflow::Truncate,
+            other => other,
+        };
+        return Ok(Tokenization { overflow, ..known });
     }
     /// Long enough for what most models were trained on where there is no limit.
     const LONGEST: usize = 512;

@@ -15,7 +15,7 @@ use super::value::{OneOrNamed, Report, Value, port};
 use super::{Output, Step};
 use crate::base::{Code, Diag, Span, suggest};
 use crate::data::prepare::{Columns, Operation, agree_on_labels, changes_labels};
-use crate::data::{DataError, Fault, Synonyms, Table, Tables, count_shared, shared};
+use crate::data::{DataError, Fault, Form, Synonyms, Table, Tables, count_shared, shared};
 use crate::schema::{Bound, Or, Port, PortRef, PortType};
 use crate::{params, variants};
 use changes::{Augmented, Change, Way, Written};
@@ -202,9 +202,6 @@ fn report(cx: &mut CheckCx, place: (Span, Option<Written>), table: &str, error: 
     }
 }
 
-/// The columns that rows are learned from.
-const TARGETS: [&str; 3] = ["label", "tags", "answers"];
-
 impl Step for Prepare {
     const NAME: &'static str = "prepare";
     const VERSION: u32 = 3;
@@ -235,7 +232,7 @@ impl Step for Prepare {
             let after = table_columns(&shape).and_then(|before| self.follow(cx, name, before));
             let labels = match (&after, shape.labels) {
                 (Some(columns), _)
-                    if !columns.iter().any(|(name, _)| TARGETS.contains(&name.as_str())) =>
+                    if !columns.iter().any(|(name, _)| Form::TARGETS.contains(&name.as_str())) =>
                 {
                     LabelShape::Absent
                 }

@@ -223,7 +223,7 @@ const VALIDATIONS: &str = "validations";
 
 impl Step for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const OUTPUTS: &'static [Output] = &[
         Output {
             name: "model",

@@ -2,110 +2,61 @@
 
 use rayon::prelude::*;
 
-use super::texts::too_long;
+use super::collect::{Collector, Fate, Sequences};
 use super::words::lists;
-use super::{Collected, Overflow, Parts, TokenReport, Tokenization, Tokens};
+use super::{Parts, Tokenization, Tokens};
 use crate::data::error::Result;
-use crate::data::tokenizer::Encoded;
 use crate::data::{Table, Tokenizer};
 
-impl Tokens {
-    /// Tokenizes the column `choices`. What comes before every choice of a row is its `context` or
-    /// `text`, and a `question` stands in front of the choice; without these two the question comes
-    /// before. Of a sequence that is too long the longer text is cut first. Sources: transformers,
-    /// `run_swag.py`; Lai et al., "RACE" (2017).
-    ///
-    /// # Errors
-    /// A sequence that is too long where `overflow` is `Error`; a row without choices.
-    pub(super) fn of_choices(
-        table: &Table,
-        tokenizer: &Tokenizer,
-        how: Tokenization,
-    ) -> Result<Tokens> {
-        let choices = lists(table, "choices")?;
-        let optional = |name: &str| table.has(name).then(|| table.texts(name)).transpose();
-        let (mut before, mut asked) = (optional("context")?, optional("question")?);
-        before = match before {
-            None => optional("text")?,
-            before => before,
-        };
-        if before.is_none() {
-            before = asked.take();
-        }
-        let cutter = tokenizer.cutting(how.max_length)?;
-
-        struct Row {
-            sequences: Vec<Encoded>,
-            /// Before they were cut.
-            longest: usize,
-        }
-        let encoded: Vec<Row> = choices
-            .par_iter()
-            .enumerate()
-            .map(|(row, choices)| -> Result<Row> {
-                let before = before.as_ref().and_then(|all| all.get(row)).map(String::as_str);
-                let mut made = Row { sequences: Vec::with_capacity(choices.len()), longest: 0 };
-                for choice in choices {
-                    let choice = match asked.as_ref().and_then(|all| all.get(row)) {
-                        Some(question) => format!("{question} {choice}"),
-                        None => choice.clone(),
-                    };
-                    let (first, second) = match before {
-                        Some(before) => (before, Some(choice.as_str())),
-                        None => (choice.as_str(), None),
-                    };
-                    let encode = |with: &Tokenizer| {
-                        with.encode(first, second).map_err(|error| table.at(row, error))
-                    };
-                    let whole = encode(tokenizer)?;
-                    let length = whole.ids.len();
-                    made.longest = made.longest.max(length);
-                    made.sequences.push(match length > how.max_length {
-                        true => encode(&cutter)?,
-                        false => whole,
-                    });
-                }
-                Ok(made)
-            })
-            .collect::<Result<_>>()?;
-
-        let mut report = TokenReport { rows: encoded.len(), ..TokenReport::default() };
-        let mut collected = Collected::default();
-        let (mut kept, mut sequences) = (Vec::with_capacity(encoded.len()), vec![0]);
-        for (number, row) in encoded.iter().enumerate() {
-            report.longest = report.longest.max(row.longest);
-            if row.longest > how.max_length {
-                match how.overflow {
-                    Overflow::Truncate | Overflow::Stride(_) => report.truncated += 1,
-                    Overflow::Drop => {
-                        report.dropped += 1;
-                        continue;
-                    }
-                    Overflow::Error => return Err(too_long(table, number, row.longest, how)),
-                }
-            }
-            kept.push(number);
-            row.sequences.iter().for_each(|one| collected.push(&one.ids, &one.type_ids));
-            sequences.push(collected.ends.len());
-        }
-        report.tokens = collected.input_ids.len();
-        let all_ids = table.ids();
-        let ids = kept.iter().filter_map(|row| all_ids.get(*row).cloned()).collect();
-        Ok(Tokens {
-            offsets: collected.offsets(),
-            input_ids: collected.input_ids.into(),
-            token_type_ids: collected.token_type_ids.into(),
-            sequences: Some(sequences.into()),
-            targets: table.targets()?.take(&kept),
-            labels: table.labels().clone(),
-            ids,
-            tokenization: how,
-            tokenizer: tokenizer.digest(),
-            pair: before.is_some(),
-            report,
-            parts: Parts::Rows,
-        })
+/// Tokenizes the column `choices`. What comes before every choice of a row is its `context` or `text`, and a
+/// `question` stands in front of the choice; without these two the question comes before. Of a sequence that
+/// is too long the longer text is cut first. Sources: transformers, `run_swag.py`; Lai et al., "RACE" (2017).
+///
+/// # Errors
+/// A sequence that is too long where `overflow` is `Error`; a row without choices.
+pub(super) fn collect(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+    let choices = lists(table, "choices")?;
+    let optional = |name: &str| table.has(name).then(|| table.texts(name)).transpose();
+    let (mut before, mut asked) = (optional("context")?, optional("question")?);
+    before = match before {
+        None => optional("text")?,
+        before => before,
+    };
+    if before.is_none() {
+        before = asked.take();
     }
+    let cutter = tokenizer.cutting(how.max_length)?;
+    let encode = |row: usize, choices: &[String]| -> Result<Sequences> {
+        let before = before.as_ref().and_then(|all| all.get(row)).map(String::as_str);
+        let question = asked.as_ref().and_then(|all| all.get(row));
+        let choices: Vec<String> = choices
+            .iter()
+            .map(|choice| match question {
+                Some(question) => format!("{question} {choice}"),
+                None => choice.clone(),
+            })
+            .collect();
+        let texts = choices.iter().map(|choice| match before {
+            Some(before) => (before, Some(choice.as_str())),
+            None => (choice.as_str(), None),
+        });
+        Sequences::of(texts, tokenizer, &cutter)
+    };
+    let encoded: Vec<Sequences> = choices
+        .par_iter()
+        .enumerate()
+        .map(|(row, choices)| encode(row, choices).map_err(|error| table.at(row, error)))
+        .collect::<Result<_>>()?;
+
+    let mut collector = Collector::new(table, tokenizer, how);
+    for (row, made) in encoded.iter().enumerate() {
+        if let Fate::Dropped = collector.fate(row, made.longest)? {
+            continue;
+        }
+        made.all.iter().for_each(|one| collector.push(&one.ids, &one.type_ids));
+        collector.end_row(row);
+    }
+    collector.labelled(before.is_some(), true, Parts::Rows)
 }
 
 #[cfg(test)]
@@ -114,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::data::labels::{Labels, Targets};
-    use crate::data::{ColumnData, Fault};
+    use crate::data::{ColumnData, Fault, Overflow};
 
     fn made(
         columns: &[(&str, &[&str])],

@@ -48,11 +48,25 @@ impl Form {
     }
 
     /// The column that says what is right.
-    pub fn target(self) -> &'static str {
+    pub const fn target(self) -> &'static str {
         match self {
             Form::Words => "tags",
             Form::Questions => "answers",
             Form::Texts | Form::Pairs | Form::Choices | Form::Separate => "label",
+        }
+    }
+
+    /// The columns that say what is right, of all forms.
+    pub const TARGETS: [&'static str; 3] =
+        [Form::Texts.target(), Form::Words.target(), Form::Questions.target()];
+
+    /// Whether a row that is too long can become several that overlap: what is asked of it must then be
+    /// asked of a part.
+    pub fn has_parts(self, labelled: bool) -> bool {
+        match self {
+            Form::Words | Form::Questions => true,
+            Form::Texts => !labelled,
+            Form::Pairs | Form::Choices | Form::Separate => false,
         }
     }
 

@@ -1,7 +1,9 @@
 //! Tokenized rows: ids without padding, one row behind the other, with the rows' targets.
-//! How texts become rows is in `texts`, the file that tokens are kept in is in `file`.
+//! How a table's rows become such rows is in a file for each form of them, which all collect with
+//! `collect`; the file that tokens are kept in is in `file`.
 
 mod choices;
+mod collect;
 mod file;
 mod form;
 mod questions;
@@ -171,12 +173,20 @@ impl Tokens {
             )
             .help(format!("at least {least} are needed")));
         }
+        if matches!(how.overflow, Overflow::Stride(_)) && !form.has_parts(table.has(form.target()))
+        {
+            let what = if form == Form::Texts { "texts with labels" } else { form.describe() };
+            let message = format!("{what} cannot become several rows that overlap");
+            return Err(
+                DataError::new(Fault::Tokenizer, message).help("`overflow = truncate` cuts them")
+            );
+        }
         match form {
-            Form::Texts | Form::Pairs => Self::of_texts(table, tokenizer, how),
-            Form::Words => Self::of_words(table, tokenizer, how),
-            Form::Separate => Self::of_separate(table, tokenizer, how),
-            Form::Questions => Self::of_questions(table, tokenizer, how),
-            Form::Choices => Self::of_choices(table, tokenizer, how),
+            Form::Texts | Form::Pairs => texts::collect(table, tokenizer, how),
+            Form::Words => words::collect(table, tokenizer, how),
+            Form::Separate => separate::collect(table, tokenizer, how),
+            Form::Questions => questions::collect(table, tokenizer, how),
+            Form::Choices => choices::collect(table, tokenizer, how),
         }
     }
 
@@ -293,27 +303,6 @@ impl Parts {
                 })
             }
         }
-    }
-}
-
-/// Sequences as they are collected.
-#[derive(Default)]
-struct Collected {
-    input_ids: Vec<u32>,
-    token_type_ids: Vec<u32>,
-    /// The ends of the sequences.
-    ends: Vec<usize>,
-}
-
-impl Collected {
-    fn push(&mut self, ids: &[u32], type_ids: &[u32]) {
-        self.input_ids.extend_from_slice(ids);
-        self.token_type_ids.extend_from_slice(type_ids);
-        self.ends.push(self.input_ids.len());
-    }
-
-    fn offsets(&self) -> Arc<[usize]> {
-        std::iter::once(0).chain(self.ends.iter().copied()).collect()
     }
 }
 

@@ -5,143 +5,105 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::texts::too_long;
+use super::collect::{Collector, Fate, Meaning};
 use super::words::{whole, windows};
-use super::{Collected, Contexts, Overflow, Parts, TokenReport, Tokenization, Tokens};
+use super::{Contexts, Overflow, Parts, Tokenization, Tokens};
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 use crate::data::labels::{IGNORED, Labels, Targets};
 use crate::data::tokenizer::Pieces;
 use crate::data::{Table, Tokenizer};
 
-impl Tokens {
-    /// Tokenizes the columns `question` and `context` as pairs. Targets are the tokens of the first of
-    /// the `answers`, where the table has them; of a row that does not hold the whole answer, and of
-    /// questions without one, the token for no answer: the class token, or the first where the
-    /// tokenizer has none. Source: transformers, `run_qa.py`.
-    ///
-    /// # Errors
-    /// A row that is too long where `overflow` is `Error`; a question that leaves no room for its
-    /// context; an answer that is not where `answer_starts` says.
-    pub(super) fn of_questions(
-        table: &Table,
-        tokenizer: &Tokenizer,
-        how: Tokenization,
-    ) -> Result<Tokens> {
-        let (questions, contexts) = (table.texts("question")?, table.texts("context")?);
-        let truth = truth(table, &contexts)?;
-        let overlap = match how.overflow {
-            Overflow::Stride(overlap) => overlap,
-            _ => 0,
-        };
-        // Many questions share a context: it is kept and tokenized once.
-        let mut known: HashMap<&str, usize> = HashMap::new();
-        let mut first_rows = Vec::new();
-        let mut context_of = Vec::with_capacity(contexts.len());
-        for (row, context) in contexts.iter().enumerate() {
-            context_of.push(*known.entry(context).or_insert_with(|| {
-                first_rows.push(row);
-                first_rows.len() - 1
-            }));
-        }
-        let encode = |row: usize, text: &str| {
-            tokenizer.encode_pieces(text).map_err(|error| table.at(row, error))
-        };
-        let texts: Vec<Pieces> = first_rows
-            .par_iter()
-            .map(|row| encode(*row, &contexts[*row]))
-            .collect::<Result<_>>()?;
-        // transformers takes blanks before a question away, which would fill the row with nothing.
-        let asked: Vec<Pieces> = questions
-            .par_iter()
-            .enumerate()
-            .map(|(row, question)| encode(row, question.trim_start()))
-            .collect::<Result<_>>()?;
-
-        let special = tokenizer.special_tokens(true);
-        let class = tokenizer.special_ids().class;
-        let mut report = TokenReport { rows: questions.len(), ..TokenReport::default() };
-        let mut lost = 0;
-        let mut collected = Collected::default();
-        let mut parts = Contexts { answered: truth.is_some(), ..Contexts::default() };
-        let (mut spans, mut ids) = (Vec::new(), Vec::new());
-        let all_ids = table.ids();
-        for (row, question) in asked.iter().enumerate() {
-            let Some(context) = texts.get(context_of[row]) else { continue };
-            let (own, count) = (question.ids.len() + special, context.ids.len());
-            let length = own + count;
-            report.longest = report.longest.max(length);
-            let windows = match how.overflow {
-                _ if length <= how.max_length => whole(count),
-                Overflow::Drop => {
-                    report.dropped += 1;
-                    continue;
-                }
-                Overflow::Error => return Err(too_long(table, row, length, how)),
-                Overflow::Truncate | Overflow::Stride(_) => {
-                    let room = how.max_length.saturating_sub(own);
-                    if room <= overlap {
-                        return Err(table.at(row, no_room(question.ids.len(), room, how)));
-                    }
-                    let mut windows = windows(count, room, overlap);
-                    if how.overflow == Overflow::Truncate {
-                        report.truncated += 1;
-                        windows.truncate(1);
-                    }
-                    windows
-                }
-            };
-            let answer = truth.as_ref().and_then(|truth| truth.get(row)?.as_ref());
-            let mut held = false;
-            for window in windows {
-                let inner = context.spans.get(window.clone()).unwrap_or_default();
-                let framed = tokenizer.frame(
-                    &question.ids,
-                    Some(context.ids.get(window.clone()).unwrap_or_default()),
-                )?;
-                collected.push(&framed.ids, &framed.type_ids);
-                parts.spans.extend((0..framed.ids.len()).map(|place| {
-                    place.checked_sub(framed.second).and_then(|place| inner.get(place).copied())
-                }));
-                let none = framed.ids.iter().position(|id| Some(*id) == class).unwrap_or(0);
-                spans.push(match answer.map(|answer| answer.first) {
-                    None => [IGNORED; 2],
-                    Some(first) => match first.and_then(|first| tokens_of(inner, first)) {
-                        None => [none as i64; 2],
-                        Some((first, last)) => {
-                            held = true;
-                            [first, last].map(|place| (framed.second + place) as i64)
-                        }
-                    },
-                });
-                parts.no_answer.push(none);
-                parts.questions.push(parts.question_ids.len());
-                ids.push(all_ids.get(row).cloned().unwrap_or_default());
-            }
-            lost += usize::from(!held && answer.is_some_and(|answer| answer.first.is_some()));
-            parts.question_ids.push(all_ids.get(row).cloned().unwrap_or_default());
-            parts.contexts.push(context_of[row]);
-            parts.answers.push(answer.map(|answer| answer.all.clone()).unwrap_or_default());
-        }
-        report.tokens = collected.input_ids.len();
-        report.lost_answers = Some(lost);
-        parts.texts = first_rows.iter().map(|row| contexts[*row].clone()).collect();
-        let answered = parts.answered;
-        Ok(Tokens {
-            offsets: collected.offsets(),
-            input_ids: collected.input_ids.into(),
-            token_type_ids: collected.token_type_ids.into(),
-            sequences: None,
-            targets: if answered { Targets::Spans(spans) } else { Targets::None },
-            labels: if answered { Labels::Answers } else { Labels::Unknown },
-            ids,
-            tokenization: how,
-            tokenizer: tokenizer.digest(),
-            pair: true,
-            report,
-            parts: Parts::Contexts(parts),
-        })
+/// Tokenizes the columns `question` and `context` as pairs. Targets are the tokens of the first of
+/// the `answers`, where the table has them; of a row that does not hold the whole answer, and of
+/// questions without one, the token for no answer: the class token, or the first where the
+/// tokenizer has none. Source: transformers, `run_qa.py`.
+///
+/// # Errors
+/// A row that is too long where `overflow` is `Error`; a question that leaves no room for its
+/// context; an answer that is not where `answer_starts` says.
+pub(super) fn collect(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+    let (questions, contexts) = (table.texts("question")?, table.texts("context")?);
+    let truth = truth(table, &contexts)?;
+    // Many questions share a context: it is kept and tokenized once.
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut first_rows = Vec::new();
+    let mut context_of = Vec::with_capacity(contexts.len());
+    for (row, context) in contexts.iter().enumerate() {
+        context_of.push(*known.entry(context).or_insert_with(|| {
+            first_rows.push(row);
+            first_rows.len() - 1
+        }));
     }
+    let encode = |row: usize, text: &str| {
+        tokenizer.encode_pieces(text).map_err(|error| table.at(row, error))
+    };
+    let texts: Vec<Pieces> =
+        first_rows.par_iter().map(|row| encode(*row, &contexts[*row])).collect::<Result<_>>()?;
+    // transformers takes blanks before a question away, which would fill the row with nothing.
+    let asked: Vec<Pieces> = questions
+        .par_iter()
+        .enumerate()
+        .map(|(row, question)| encode(row, question.trim_start()))
+        .collect::<Result<_>>()?;
+
+    let special = tokenizer.special_tokens(true);
+    let class = tokenizer.special_ids().class;
+    let mut collector = Collector::new(table, tokenizer, how);
+    let mut lost = 0;
+    let mut parts = Contexts { answered: truth.is_some(), ..Contexts::default() };
+    let mut spans = Vec::new();
+    let all_ids = table.ids();
+    for (row, question) in asked.iter().enumerate() {
+        let Some(context) = texts.get(context_of[row]) else { continue };
+        let (own, count) = (question.ids.len() + special, context.ids.len());
+        let room = how.max_length.saturating_sub(own);
+        let no_room = || table.at(row, no_room(question.ids.len(), room, how));
+        let windows = match collector.fate(row, own + count)? {
+            Fate::Whole => whole(count),
+            Fate::Dropped => continue,
+            Fate::Cut if room > 0 => whole(room),
+            Fate::Several(overlap) if room > overlap => windows(count, room, overlap),
+            Fate::Cut | Fate::Several(_) => return Err(no_room()),
+        };
+        let answer = truth.as_ref().and_then(|truth| truth.get(row)?.as_ref());
+        let mut held = false;
+        for window in windows {
+            let inner = context.spans.get(window.clone()).unwrap_or_default();
+            let framed = tokenizer
+                .frame(&question.ids, Some(context.ids.get(window.clone()).unwrap_or_default()))?;
+            collector.push(&framed.ids, &framed.type_ids);
+            parts.spans.extend((0..framed.ids.len()).map(|place| {
+                place.checked_sub(framed.second).and_then(|place| inner.get(place).copied())
+            }));
+            let none = framed.ids.iter().position(|id| Some(*id) == class).unwrap_or(0);
+            spans.push(match answer.map(|answer| answer.first) {
+                None => [IGNORED; 2],
+                Some(first) => match first.and_then(|first| tokens_of(inner, first)) {
+                    None => [none as i64; 2],
+                    Some((first, last)) => {
+                        held = true;
+                        [first, last].map(|place| (framed.second + place) as i64)
+                    }
+                },
+            });
+            parts.no_answer.push(none);
+            parts.questions.push(parts.question_ids.len());
+            collector.end_row(row);
+        }
+        lost += usize::from(!held && answer.is_some_and(|answer| answer.first.is_some()));
+        parts.question_ids.push(all_ids.get(row).cloned().unwrap_or_default());
+        parts.contexts.push(context_of[row]);
+        parts.answers.push(answer.map(|answer| answer.all.clone()).unwrap_or_default());
+    }
+    collector.report.lost_answers = Some(lost);
+    parts.texts = first_rows.iter().map(|row| contexts[*row].clone()).collect();
+    let (targets, labels) = match parts.answered {
+        true => (Targets::Spans(spans), Labels::Answers),
+        false => (Targets::None, Labels::Unknown),
+    };
+    let parts = Parts::Contexts(parts);
+    Ok(collector.tokens(Meaning { targets, labels, pair: true, several: false, parts }))
 }
 
 /// What is known of a question.

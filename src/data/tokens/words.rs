@@ -5,111 +5,82 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::texts::too_long;
-use super::{Collected, Overflow, Parts, TokenReport, Tokenization, Tokens, Words};
+use super::collect::{Collector, Fate, Meaning};
+use super::{Overflow, Parts, Tokenization, Tokens, Words};
 use crate::data::column::ColumnData;
 use crate::data::error::{DataError, Fault, Result};
 use crate::data::labels::{IGNORED, Labels, Targets};
 use crate::data::tokenizer::WordPieces;
 use crate::data::{Table, Tokenizer};
 
-impl Tokens {
-    /// Tokenizes the column `words`; targets are the `tags`, where the table has them.
-    ///
-    /// # Errors
-    /// A row that is too long where `overflow` is `Error`, or whose overlap leaves no room; a row with
-    /// more or fewer tags than words.
-    pub(super) fn of_words(
-        table: &Table,
-        tokenizer: &Tokenizer,
-        how: Tokenization,
-    ) -> Result<Tokens> {
-        let sentences = lists(table, "words")?;
-        let truth = truth(table, &sentences)?;
-        let tags = if truth.is_some() { lists(table, "tags")? } else { Vec::new() };
-        let special = tokenizer.special_tokens(false);
-        let room = how.max_length - special;
-        let overlap = overlap(how.overflow, room)?;
-        let encoded: Vec<WordPieces> = sentences
-            .par_iter()
-            .enumerate()
-            .map(|(row, words)| tokenizer.encode_words(words).map_err(|error| table.at(row, error)))
-            .collect::<Result<_>>()?;
+/// Tokenizes the column `words`; targets are the `tags`, where the table has them.
+///
+/// # Errors
+/// A row that is too long where `overflow` is `Error`, or whose overlap leaves no room; a row with
+/// more or fewer tags than words.
+pub(super) fn collect(table: &Table, tokenizer: &Tokenizer, how: Tokenization) -> Result<Tokens> {
+    let sentences = lists(table, "words")?;
+    let truth = truth(table, &sentences)?;
+    let tags = if truth.is_some() { lists(table, "tags")? } else { Vec::new() };
+    let special = tokenizer.special_tokens(false);
+    let room = how.max_length - special;
+    overlap(how.overflow, room)?;
+    let encoded: Vec<WordPieces> = sentences
+        .par_iter()
+        .enumerate()
+        .map(|(row, words)| tokenizer.encode_words(words).map_err(|error| table.at(row, error)))
+        .collect::<Result<_>>()?;
 
-        let mut report = TokenReport { rows: sentences.len(), ..TokenReport::default() };
-        let mut collected = Collected::default();
-        let mut parts = Words::default();
-        let (mut starts, mut classes) = (vec![0], Vec::new());
-        let mut ids = Vec::new();
-        let all_ids = table.ids();
-        for (row, (pieces, words)) in encoded.into_iter().zip(sentences).enumerate() {
-            let length = pieces.ids.len() + special;
-            report.longest = report.longest.max(length);
-            let windows = match how.overflow {
-                _ if pieces.ids.len() <= room => whole(pieces.ids.len()),
-                Overflow::Truncate => {
-                    report.truncated += 1;
-                    whole(room)
-                }
-                Overflow::Drop => {
-                    report.dropped += 1;
-                    continue;
-                }
-                Overflow::Error => return Err(too_long(table, row, length, how)),
-                Overflow::Stride(_) => windows(pieces.ids.len(), room, overlap),
+    let mut collector = Collector::new(table, tokenizer, how);
+    let mut parts = Words::default();
+    let (mut starts, mut classes) = (vec![0], Vec::new());
+    let all_ids = table.ids();
+    for (row, (pieces, words)) in encoded.into_iter().zip(sentences).enumerate() {
+        let windows = match collector.fate(row, pieces.ids.len() + special)? {
+            Fate::Whole => whole(pieces.ids.len()),
+            Fate::Cut => whole(room),
+            Fate::Several(overlap) => windows(pieces.ids.len(), room, overlap),
+            Fate::Dropped => continue,
+        };
+        let sentence = parts.words.len();
+        // Of a word in two rows, the row with more around it answers: the first token of a row
+        // knows nothing of what is before it.
+        let mut next = 0;
+        for (number, window) in windows.iter().enumerate() {
+            let own_end = match windows.get(number + 1) {
+                Some(following) => (following.start + window.end).div_ceil(2),
+                None => window.end,
             };
-            let sentence = parts.words.len();
-            // Of a word in two rows, the row with more around it answers: the first token of a row
-            // knows nothing of what is before it.
-            let mut next = 0;
-            for (number, window) in windows.iter().enumerate() {
-                let own_end = match windows.get(number + 1) {
-                    Some(following) => (following.start + window.end).div_ceil(2),
-                    None => window.end,
-                };
-                let framed =
-                    tokenizer.frame(pieces.ids.get(window.clone()).unwrap_or_default(), None)?;
-                collected.push(&framed.ids, &framed.type_ids);
-                for place in 0..framed.ids.len() {
-                    let piece = place
-                        .checked_sub(framed.before)
-                        .map(|inner| window.start + inner)
-                        .filter(|piece| *piece < window.end);
-                    let first =
-                        piece.and_then(|piece| pieces.first_of.get(piece).copied().flatten());
-                    let answers = piece.is_some_and(|piece| (next..own_end).contains(&piece));
-                    parts.word_of.push(first.filter(|_| answers));
-                    let class = first.and_then(|word| truth.as_ref()?.get(row)?.get(word as usize));
-                    classes.push(class.copied().unwrap_or(IGNORED));
-                }
-                next = own_end;
-                starts.push(classes.len());
-                parts.sentences.push(sentence);
-                ids.push(all_ids.get(row).cloned().unwrap_or_default());
+            let framed =
+                tokenizer.frame(pieces.ids.get(window.clone()).unwrap_or_default(), None)?;
+            collector.push(&framed.ids, &framed.type_ids);
+            for place in 0..framed.ids.len() {
+                let piece = place
+                    .checked_sub(framed.before)
+                    .map(|inner| window.start + inner)
+                    .filter(|piece| *piece < window.end);
+                let first = piece.and_then(|piece| pieces.first_of.get(piece).copied().flatten());
+                let answers = piece.is_some_and(|piece| (next..own_end).contains(&piece));
+                parts.word_of.push(first.filter(|_| answers));
+                let class = first.and_then(|word| truth.as_ref()?.get(row)?.get(word as usize));
+                classes.push(class.copied().unwrap_or(IGNORED));
             }
-            parts.sentence_ids.push(all_ids.get(row).cloned().unwrap_or_default());
-            parts.words.push(words);
-            parts.truth.extend(tags.get(row).cloned());
+            next = own_end;
+            starts.push(classes.len());
+            parts.sentences.push(sentence);
+            collector.end_row(row);
         }
-        report.tokens = collected.input_ids.len();
-        Ok(Tokens {
-            offsets: collected.offsets(),
-            input_ids: collected.input_ids.into(),
-            token_type_ids: collected.token_type_ids.into(),
-            sequences: None,
-            targets: match truth {
-                Some(_) => Targets::Each { starts, classes },
-                None => Targets::None,
-            },
-            labels: table.labels().clone(),
-            ids,
-            tokenization: how,
-            tokenizer: tokenizer.digest(),
-            pair: false,
-            report,
-            parts: Parts::Words(parts),
-        })
+        parts.sentence_ids.push(all_ids.get(row).cloned().unwrap_or_default());
+        parts.words.push(words);
+        parts.truth.extend(tags.get(row).cloned());
     }
+    let targets = match truth {
+        Some(_) => Targets::Each { starts, classes },
+        None => Targets::None,
+    };
+    let labels = table.labels().clone();
+    let parts = Parts::Words(parts);
+    Ok(collector.tokens(Meaning { targets, labels, pair: false, several: false, parts }))
 }
 
 /// How many of `room` tokens a row repeats of the one before; fails where nothing new would fit.

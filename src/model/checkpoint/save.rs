@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Written, sentence};
-use crate::model::value::of_data;
 use crate::model::{HeadKind, Model, ModelError, Result, adapter, head as head_module};
 
 /// A file that was written, by its name, and its size in bytes.
@@ -50,7 +49,7 @@ pub fn save_folder(
         }
     }
     if let Some(tokenizer) = &model.tokenizer {
-        for (name, bytes) in tokenizer.files().map_err(of_data)? {
+        for (name, bytes) in tokenizer.files() {
             save(&name, &bytes)?;
         }
     }

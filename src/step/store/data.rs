@@ -50,8 +50,8 @@ impl Stored for Tokenizer {
     }
 
     fn write(&self, folder: &Path) -> Result<(), StepError> {
-        for (name, bytes) in self.files().map_err(step_error)? {
-            super::write_file(&folder.join(name), &bytes)?;
+        for (name, bytes) in self.files() {
+            super::write_file(&folder.join(name), bytes)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{KeepRule, Length, LossRule, LossWord, StopRule, Train, WeightRule};
 use crate::base::Code;
-use crate::data::{BatchSize, Targets, Tokens, shared_tokens};
+use crate::data::{BatchSize, Fingerprints, Targets, Tokens};
 use crate::model::{Compute, Model};
 use crate::schema::{Or, Pick, PortRef, Unit};
 use crate::step::eval::{masking, partners};
@@ -80,7 +80,7 @@ impl Train {
         if other == step(&self.data.source) {
             return;
         }
-        let count = shared_tokens(tokens, validation);
+        let count = Fingerprints::of(tokens).count(validation);
         if count > 0 {
             let of = validation.rows();
             let verb = if count == 1 { "is" } else { "are" };

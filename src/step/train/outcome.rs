@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Train, VALIDATIONS};
-use crate::data::{ColumnData, Table, Tables, Targets, Tokens};
+use crate::data::{ColumnData, Fingerprints, Table, Tables, Targets, Tokens};
 use crate::model::{self, Model, ModelError, Per};
 use crate::step::eval::output_labels;
 use crate::step::metric::build;
@@ -177,6 +177,7 @@ impl Finish<'_> {
     fn model_of(&self, values: Option<Vec<Vec<f32>>>) -> Result<Model, StepError> {
         let mut model = assemble::trained(self.model, self.assembled, values)?;
         model.tokenization = Some(self.tokens.tokenization);
+        model.learned = self.model.learned.and(&Fingerprints::of(self.tokens));
         Ok(model)
     }
 }
