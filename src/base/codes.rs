@@ -44,10 +44,11 @@ codes! {
 
     // E01: names and the form of items.
     E0101 "an item of no known form" "A file consists of `param`, `secret`, `seed` and steps of the form `kind name { … }`: the kind (`load-data`) first, then a name of one's own, then a block. Arguments stand inside the block.\n\n```\nload-data reviews {\n  source = files(\"reviews.csv\")\n}\n```"
-    E0102 "part of a later edition of ftrun" "`import`, `fragment`, `use`, `sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
+    E0102 "part of a later edition of ftrun" "`sweep` and `compare` are words of the language, but this version of ftrun does not run them yet. The rest of the file is checked without them."
     E0103 "a name of the wrong form" "Names of steps, parameters, secrets and arguments consist of letters, digits and `_`, and begin with no digit. Hyphens occur in step kinds alone. Words of the language (`param`, `seed`, `in`, `not`, `true` …) name neither steps nor parameters.\n\n```\nlearning_rate = 1e-4\n```"
     E0104 "a parameter, secret, seed or expectation of the wrong form" "The forms are:\n\n```\nparam learning_rate: float = 5e-5 in 1e-7 .. 1e-2\nparam size = small in [small, large]\nsecret token = env(\"HF_TOKEN\")\nseed 17\nexpect tokens.report.truncated < 1%\n```"
     E0105 "an unknown step kind" "The first word of a step is its kind, written with hyphens: `load-data`, `train`. `ftrun doc` lists all kinds.\n\n```\nload-data reviews { source = files(\"reviews.csv\") }\n```"
+    E0107 "an item that a fragment cannot hold" "A fragment holds steps, and uses of other fragments. What it takes stands between the parentheses behind its name; `param`, `seed`, `expect`, `import` and other fragments stand outside of it.\n\n```\nfragment finetune(model: model, data: tokens, rate: float = 5e-5) {\n  train tuned  { model = model, data = data.train, optimizer = adamw(learning_rate = rate) }\n  eval  tested { model = tuned, data = data.test }\n}\n```"
     E0106 "a name is declared twice" "Steps, parameters and secrets share one space of names, so that a reference means one thing. There is one `seed`.\n\n```\ntrain first  { model = encoder, data = tokens }\ntrain second { model = encoder, data = tokens }     # not `first` again\n```"
 
     // E02: arguments, values and their types.
@@ -68,6 +69,8 @@ codes! {
     E0304 "a name means more than one thing here" "Several outputs of a step fit, or a word is both a variant of the argument and a step that fits. The output has to be named.\n\n```\nmodel = tuned.last\n```"
     E0305 "steps that wait for each other" "A step can run only when all it refers to is done, so references must not lead back to where they came from. The message shows the whole circle."
     E0306 "two steps write to one place" "Each `to` belongs to one step; otherwise the result would depend on which of them came last.\n\n```\nsave small { model = first,  to = \"out/small\" }\nsave large { model = second, to = \"out/large\" }\n```"
+    E0308 "a fragment that cannot be used" "`use` takes the name of a fragment, behind the name of an import if it is of one, then a name of its own, then a value for everything that the fragment takes and has no default. A fragment may use others, but neither itself nor one that leads back to it. Its steps are `NAME.step` for everyone else.\n\n```\nuse finetune small { model = encoder, data = tokens, rate = 3e-5 }\neval again { model = small.tuned, data = tokens.test }\n```"
+    E0309 "an import that cannot be read" "`import` takes the fragments of another file. The path is relative to the importing file; files may not import each other in a circle. Nothing of an imported file runs by itself.\n\n```\nimport \"shared.ftp\" as shared\nuse shared.finetune small { model = encoder, data = tokens }\n```"
     E0307 "an expectation of something that is no number" "`expect` looks at a number: one that a step reports (`step.report.NUMBER`; `ftrun doc KIND` lists them), or a metric (`step.METRIC` of a `metric` step, `step.validation.METRIC` of a `train`).\n\n```\nexpect tokens.report.truncated < 1%\nexpect quality.accuracy >= 0.8\n```"
 
     // E04: data files, columns, labels.

@@ -72,6 +72,10 @@ fn program(path: &Path, console: &Console) -> Exit {
         let (head, docs) = match item {
             Item::Param(param) => (format!("param {}", param.name.value), &param.docs),
             Item::Secret(secret) => (format!("secret {}", secret.name.value), &secret.docs),
+            Item::Fragment(fragment) => {
+                (format!("fragment {}", fragment.name.value), &fragment.docs)
+            }
+            Item::Use(used) => (format!("use {} {}", used.kind.value, used.name.value), &used.docs),
             Item::Step(step) => (format!("{} {}", step.kind.value, step.name.value), &step.docs),
             _ => continue,
         };

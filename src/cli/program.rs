@@ -15,7 +15,7 @@ use super::render;
 
 /// A program as checked: without errors there is a graph.
 pub struct Program {
-    /// The program first, then every `--params` file and `--set`.
+    /// The program first, then what it imports, then every `--params` file and `--set`.
     pub sources: Vec<Source>,
     /// In the order of the source; warnings stay when there is a graph.
     pub diags: Diags,
@@ -55,6 +55,8 @@ impl Program {
         probe: &DiskProbe,
     ) -> Result<Program, String> {
         let mut sources = vec![Source::new(args.file.display().to_string(), text)];
+        let (mut ast, mut diags) = syntax::parse(SourceId(0), &sources[0].text);
+        plan::imports(&mut ast, &mut sources, &mut read, &mut diags);
         let mut bindings = Bindings::default();
         let mut add = |source: Source, ids: &mut Vec<SourceId>| {
             ids.push(SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX)));
@@ -66,7 +68,6 @@ impl Program {
         for assignment in &args.set {
             add(Source::new("--set", assignment.as_str()), &mut bindings.set);
         }
-        let (ast, mut diags) = syntax::parse(SourceId(0), &sources[0].text);
         let checked = plan::check(&sources, &ast, &bindings, step::kinds(), probe);
         diags.extend(checked.diags);
         diags.sort_by_key(|diag| diag.span());

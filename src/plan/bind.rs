@@ -14,7 +14,10 @@ use crate::syntax::ast::{Entry, Expr, ExprKind, Number, NumberValue};
 /// Binds the arguments of one step. Collects mistakes, places and references on the way.
 pub struct Binder<'a> {
     pub sources: &'a [Source],
+    /// What words mean here.
     pub names: &'a Names<'a>,
+    /// What they mean in the program, outside of fragments.
+    pub program: &'a Names<'a>,
     /// The step whose arguments these are; it cannot be its own input.
     pub step: &'a str,
     pub diags: Vec<Diag>,
@@ -69,6 +72,7 @@ impl<'a> Binder<'a> {
         Self {
             sources,
             names,
+            program: names,
             step,
             diags: Vec::new(),
             written: BTreeMap::new(),
@@ -76,6 +80,14 @@ impl<'a> Binder<'a> {
             literal: false,
             nothing: Names::default(),
         }
+    }
+
+    /// Where words mean what they mean in the program.
+    pub(super) fn outside<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> T {
+        let inside = std::mem::replace(&mut self.names, self.program);
+        let bound = bind(self);
+        self.names = inside;
+        bound
     }
 
     /// The names that a word may stand for.
@@ -95,6 +107,10 @@ impl<'a> Binder<'a> {
             match names.get(&word.value).filter(|_| !self.literal) {
                 Some(Name::Param(declared)) if !is_port(ty) => {
                     return self.through(declared, expr, ty, at);
+                }
+                Some(Name::Open(_)) => return None,
+                Some(Name::Given(given)) => {
+                    return self.outside(|binder| binder.bind(given, ty, at));
                 }
                 Some(Name::Secret(secret)) => {
                     if has_secret(ty) {
@@ -403,7 +419,14 @@ pub fn fits_form(expr: &Expr, ty: &Type, names: &Names) -> bool {
                     None => !is_port(ty),
                 },
                 Some(Name::Secret(_)) => has_secret(ty),
-                Some(Name::Step { .. } | Name::Unread(_)) => is_port(ty),
+                Some(Name::Open(_)) => true,
+                Some(
+                    Name::Step { .. }
+                    | Name::Unread(_)
+                    | Name::Given(_)
+                    | Name::Use { .. }
+                    | Name::Reuse { .. },
+                ) => is_port(ty),
                 None => false,
             }
         }

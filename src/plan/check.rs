@@ -13,6 +13,7 @@ use super::outside;
 use super::params::{parameters, seed};
 use super::places::{StepPlaces, Written};
 use super::refine;
+use super::reuse::{self, Expanded};
 use super::shapes;
 use crate::base::{Code, Diag, Diags, Severity, Source, SourceId, Span, suggest};
 use crate::schema::{Bound, PortRef, Type};
@@ -45,15 +46,33 @@ pub fn check(
     probe: &dyn Probe,
 ) -> Checked {
     let mut diags = Vec::new();
-    let effective = outside::apply(ast, sources, bindings, kinds, &mut diags);
+    let Expanded { ast, scopes, scope_of, idle } = &reuse::expand(ast, &mut diags);
+    let mut effective = outside::apply(ast, sources, bindings, kinds, &mut diags);
+    reuse::link(&mut effective);
     let mut names = Names::of(&effective, kinds, &mut diags);
     let params = parameters(ast, &mut names, sources, &mut diags);
     let seed = seed(&effective, sources, &mut diags);
+    let within: Vec<Names> = scopes.iter().map(|scope| names.within(scope)).collect();
+    let program = Words { here: &names, program: &names, used: None };
+    let words =
+        |scope: Option<&usize>| match scope.and_then(|at| scopes.get(*at).zip(within.get(*at))) {
+            Some((scope, here)) => Words { here, program: &names, used: scope.used },
+            None => program,
+        };
+    handed_over(&effective, sources, program, &mut diags);
     let mut drafts = Vec::new();
     for item in &effective.items {
         let Item::Step(step) = item else { continue };
+        let words = words(scope_of.get(&step.name.value));
         match kinds.iter().find(|kind| kind.name == step.kind.value) {
-            Some(kind) => drafts.push(draft(step, kind, sources, &names, seed, &mut diags)),
+            Some(kind) => drafts.push(draft(step, kind, sources, words, seed, &mut diags)),
+            None => diags.push(unknown_kind(step, kinds)),
+        }
+    }
+    // What nothing uses is held to the same rules as far as it can be.
+    for (step, scope) in idle {
+        match kinds.iter().find(|kind| kind.name == step.kind.value) {
+            Some(kind) => _ = draft(step, kind, sources, words(Some(scope)), seed, &mut diags),
             None => diags.push(unknown_kind(step, kinds)),
         }
     }
@@ -100,7 +119,8 @@ pub fn check(
             cx.reports.retain(|diag| diag.code != Code::E0202);
         }
         let failed = cx.reports.iter().any(|diag| diag.severity() == Severity::Error);
-        diags.append(&mut cx.reports);
+        let words = words(scope_of.get(&draft.step.name.value));
+        diags.extend(cx.reports.drain(..).map(|diag| words.used_here(diag)));
         let mut shapes: Vec<(String, Shape)> =
             made.into_iter().map(|(name, shape)| (name.to_string(), shape)).collect();
         let numbers = draft.kind.report.iter().map(|name| name.to_string()).collect();
@@ -116,7 +136,7 @@ pub fn check(
     }
     let expectations = expect::all(&effective, &names, &known, sources, &mut diags);
     one_place_each(&drafts, &built, &mut diags);
-    unused(ast, &effective, &names, &drafts, &mut diags);
+    unused(ast, &effective, &names, scope_of, &drafts, &mut diags);
     let mut seen = BTreeSet::new();
     diags.retain(|diag| seen.insert((diag.span(), diag.code, diag.message.clone())));
     diags.sort_by_key(|diag| (diag.span().source != ast.source, diag.span()));
@@ -141,11 +161,12 @@ fn draft<'a>(
     step: &'a Step,
     kind: &'static Kind,
     sources: &[Source],
-    names: &Names,
+    words: Words,
     seed: i64,
     diags: &mut Vec<Diag>,
 ) -> Draft<'a> {
-    let mut binder = Binder::new(sources, names, &step.name.value);
+    let mut binder = Binder::new(sources, words.here, &step.name.value);
+    binder.program = words.program;
     let owner = format!("`{}`", kind.name);
     let given: Vec<Given> =
         step.args.iter().map(|arg| Given { name: arg.name.clone(), value: &arg.value }).collect();
@@ -182,8 +203,46 @@ fn draft<'a>(
             *value = Bound::Int(seed);
         }
     }
-    diags.append(&mut binder.diags);
+    diags.extend(binder.diags.drain(..).map(|diag| words.used_here(diag)));
     Draft { step, kind, args, written: binder.written, uses: binder.uses }
+}
+
+/// What words mean in a step.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    here: &'a Names<'a>,
+    program: &'a Names<'a>,
+    /// The use that the step comes from.
+    used: Option<Span>,
+}
+
+impl Words<'_> {
+    /// A mistake in a fragment may be one of the use alone.
+    fn used_here(&self, diag: Diag) -> Diag {
+        match self.used {
+            Some(span) if span != diag.span() => diag.also(span, "used here"),
+            _ => diag,
+        }
+    }
+}
+
+/// Checks what uses hand over to fragments against the types that these declare.
+fn handed_over(ast: &Ast, sources: &[Source], words: Words, diags: &mut Vec<Diag>) {
+    let used = ast.items.iter().filter_map(|item| match item {
+        Item::Use(used) => Some(used),
+        _ => None,
+    });
+    for used in used {
+        let Some(fragment) = reuse::fragment_of(ast, used) else { continue };
+        for arg in &used.args {
+            let param = fragment.params.iter().find(|param| param.name.value == arg.name.value);
+            if let Some(ty) = param.and_then(reuse::port_type) {
+                let mut binder = Binder::new(sources, words.here, "");
+                binder.bind(&arg.value, &ty, &At::argument(&arg.name.value));
+                diags.append(&mut binder.diags);
+            }
+        }
+    }
 }
 
 fn unknown_kind(step: &Step, kinds: &[Kind]) -> Diag {
@@ -256,7 +315,14 @@ fn one_place_each(drafts: &[Draft], built: &[Option<Box<dyn AnyStep>>], diags: &
 }
 
 /// Warns of what nothing refers to.
-fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &mut Vec<Diag>) {
+fn unused(
+    ast: &Ast,
+    effective: &Ast,
+    names: &Names,
+    scope_of: &BTreeMap<String, usize>,
+    drafts: &[Draft],
+    diags: &mut Vec<Diag>,
+) {
     let referred: BTreeSet<&str> =
         drafts.iter().flat_map(|draft| &draft.uses).flat_map(|used| used.port.steps()).collect();
     // Words in what could not be bound are references too.
@@ -264,6 +330,11 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
     for tree in [ast, effective] {
         for step in tree.steps() {
             step.args.iter().for_each(|arg| first_words(&arg.value, &mut words));
+        }
+        for item in &tree.items {
+            if let Item::Use(used) = item {
+                used.args.iter().for_each(|arg| first_words(&arg.value, &mut words));
+            }
         }
         for expected in tree.expectations() {
             words.extend(expected.number.first().map(|word| word.value.as_str()));
@@ -283,7 +354,10 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
         || !ast.unread.is_empty();
     for draft in drafts {
         let name = draft.step.name.value.as_str();
-        if !draft.kind.shows() && !referred.contains(name) && !words.contains(name) && !damaged {
+        // A fragment makes more than each of its uses needs.
+        let of_use = scope_of.contains_key(name);
+        let is_used = referred.contains(name) || words.contains(name) || of_use;
+        if !draft.kind.shows() && !is_used && !damaged {
             let message = format!("nothing uses the step `{name}`");
             diags.push(
                 Diag::new(Code::W0101, draft.step.name.span, message)
@@ -297,7 +371,7 @@ fn unused(ast: &Ast, effective: &Ast, names: &Names, drafts: &[Draft], diags: &m
         .map(|declared| (&declared.param.name, "parameter"))
         .chain(names.secrets().map(|secret| (&secret.name, "secret")));
     for (name, what) in declared {
-        if !words.contains(name.value.as_str()) && !damaged {
+        if !words.contains(name.value.as_str()) && !name.value.contains('.') && !damaged {
             let message = format!("nothing uses the {what} `{}`", name.value);
             diags.push(Diag::new(Code::W0102, name.span, message).here("unused"));
         }

@@ -77,6 +77,11 @@ impl<'a> Binder<'a> {
         at: &At,
     ) -> Option<ColumnExpr> {
         if let [word] = words
+            && let Some(Name::Open(_)) = self.names.get(&word.value)
+        {
+            return None;
+        }
+        if let [word] = words
             && let Some(Name::Param(declared)) = self.names.get(&word.value)
         {
             let value = declared.value.as_ref()?;

@@ -103,10 +103,12 @@ fn looked_at(
     known: &Known,
     diags: &mut Vec<Diag>,
 ) -> Option<Looked> {
+    let of_use = names.of_use(words);
+    let words = of_use.as_deref().unwrap_or(words);
     let (first, rest) = words.split_first()?;
     let kind = match names.get(&first.value) {
         Some(Name::Step { kind, .. }) => (*kind)?,
-        Some(Name::Unread(_)) => return None,
+        Some(Name::Unread(_) | Name::Open(_)) => return None,
         Some(other) => {
             let message = format!("{} `{}` is no step", other.what(), first.value);
             diags.push(

@@ -3,7 +3,8 @@
 
 use indexmap::IndexMap;
 
-use crate::base::{Code, Diag, Span, suggest};
+use super::reuse::{Local, Scope};
+use crate::base::{Code, Diag, Span, Spanned, suggest};
 use crate::schema::{PortType, Type};
 use crate::step::Kind;
 use crate::syntax::ast::{Ast, Expr, Item, Param, Secret, Step};
@@ -16,6 +17,20 @@ pub enum Name<'a> {
         step: &'a Step,
         kind: Option<&'static Kind>,
     },
+    /// A use of a fragment: what the names of its steps begin with.
+    Use {
+        prefix: &'a str,
+        span: Span,
+    },
+    /// A fragment or an import, which is nothing to refer to.
+    Reuse {
+        what: &'static str,
+        span: Span,
+    },
+    /// In a fragment: a reference that was handed over, in words of the whole program.
+    Given(&'a Expr),
+    /// In a fragment that nothing uses: a parameter.
+    Open(Span),
     /// Declared by an item that could not be read: what refers to it is not at fault.
     Unread(Span),
 }
@@ -52,6 +67,18 @@ impl<'a> Names<'a> {
                     let kind = kinds.iter().find(|kind| kind.name == step.kind.value);
                     (&step.name, Name::Step { step, kind })
                 }
+                Item::Use(used) => {
+                    let (prefix, span) = (used.name.value.as_str(), used.name.span);
+                    (&used.name, Name::Use { prefix, span })
+                }
+                Item::Fragment(fragment) => {
+                    let span = fragment.name.span;
+                    (&fragment.name, Name::Reuse { what: "the fragment", span })
+                }
+                Item::Import(import) => {
+                    let span = import.name.span;
+                    (&import.name, Name::Reuse { what: "the import", span })
+                }
                 Item::Expect(_) => continue,
                 Item::Seed(found) => {
                     if let Some(first) = seed {
@@ -81,7 +108,7 @@ impl<'a> Names<'a> {
                             Diag::new(Code::E0106, name.span, message)
                                 .here("declared again")
                                 .also(first.span(), format!("{} of this name", first.what()))
-                                .help("steps, parameters and secrets share one space of names")
+                                .help("steps, parameters, secrets, fragments and their uses share one space of names")
                                 .fix(name.span, free_name(&name.value, ast)),
                         );
                     }
@@ -89,6 +116,42 @@ impl<'a> Names<'a> {
             }
         }
         names
+    }
+
+    /// What words mean inside of a use, of whose program these are the names.
+    pub fn within(&self, scope: &'a Scope) -> Names<'a> {
+        let meaning = |local: &'a Local| {
+            Some(match local {
+                Local::Given(given) => Name::Given(given),
+                Local::Open(span) => Name::Open(*span),
+                Local::Use(prefix) => Name::Use { prefix, span: scope.used.unwrap_or_default() },
+                Local::Param(name) => match self.get(name)? {
+                    Name::Param(declared) => Name::Param(Declared {
+                        param: declared.param,
+                        ty: declared.ty.clone(),
+                        value: declared.value.clone(),
+                    }),
+                    _ => return None,
+                },
+                Local::Step(name) => match self.get(name)? {
+                    Name::Step { step, kind } => Name::Step { step, kind: *kind },
+                    _ => return None,
+                },
+            })
+        };
+        let words = scope.words.iter();
+        Names {
+            all: words.filter_map(|(word, local)| Some((word.as_str(), meaning(local)?))).collect(),
+        }
+    }
+
+    /// `small.tuned.model` as `small.tuned` and `model`, where `small` is a use: a step of it has both
+    /// words as its name.
+    pub fn of_use(&self, words: &[Spanned<String>]) -> Option<Vec<Spanned<String>>> {
+        let [first, second, rest @ ..] = words else { return None };
+        let Some(Name::Use { prefix, .. }) = self.get(&first.value) else { return None };
+        let step = Spanned::new(format!("{prefix}.{}", second.value), first.span.to(second.span));
+        Some(std::iter::once(step).chain(rest.iter().cloned()).collect())
     }
 
     pub fn get(&self, name: &str) -> Option<&Name<'a>> {
@@ -162,6 +225,9 @@ impl Name<'_> {
             Name::Param(_) => "the parameter",
             Name::Secret(_) => "the secret",
             Name::Step { .. } | Name::Unread(_) => "the step",
+            Name::Use { .. } => "the use",
+            Name::Reuse { what, .. } => what,
+            Name::Given(_) | Name::Open(_) => "the parameter",
         }
     }
 
@@ -170,7 +236,11 @@ impl Name<'_> {
             Name::Param(declared) => declared.param.name.span,
             Name::Secret(secret) => secret.name.span,
             Name::Step { step, .. } => step.name.span,
-            Name::Unread(span) => *span,
+            Name::Given(given) => given.span,
+            Name::Unread(span)
+            | Name::Open(span)
+            | Name::Use { span, .. }
+            | Name::Reuse { span, .. } => *span,
         }
     }
 }
@@ -181,7 +251,9 @@ fn free_name(name: &str, ast: &Ast) -> String {
         ast.items.iter().any(|item| match item {
             Item::Param(param) => param.name.value == candidate,
             Item::Secret(secret) => secret.name.value == candidate,
-            Item::Step(step) => step.name.value == candidate,
+            Item::Step(step) | Item::Use(step) => step.name.value == candidate,
+            Item::Fragment(fragment) => fragment.name.value == candidate,
+            Item::Import(import) => import.name.value == candidate,
             Item::Seed(_) | Item::Expect(_) => false,
         })
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::check::Bindings;
 use super::names::Names;
+use super::refine;
 use super::yaml;
 use crate::base::{Code, Diag, Source, SourceId, Span, Spanned, suggest};
 use crate::schema::{Bound, ParamDecl, PortType, Type, VariantDecl};
@@ -137,8 +138,10 @@ struct Applying<'a, 'd> {
 impl Applying<'_, '_> {
     fn one(&mut self, changed: &mut Ast, assignment: &Assignment) {
         let Some((first, rest)) = assignment.path.split_first() else { return };
-        if rest.is_empty() {
-            if first.value == "seed" {
+        let whole = refine::join(&assignment.path);
+        let is_param = self.ast.params().any(|param| param.name.value == whole);
+        if rest.is_empty() || is_param {
+            if whole == "seed" {
                 let ty = Type::Int { min: 0, max: i64::MAX };
                 let Some(value) = self.value(&assignment.value, Some(&ty)) else { return };
                 let seed = Seed { docs: Vec::new(), span: value.span, value };
@@ -147,7 +150,7 @@ impl Applying<'_, '_> {
                 return;
             }
             let param = changed.items.iter_mut().find_map(|item| match item {
-                Item::Param(param) if param.name.value == first.value => Some(param),
+                Item::Param(param) if param.name.value == whole => Some(param),
                 _ => None,
             });
             match param {
@@ -161,13 +164,19 @@ impl Applying<'_, '_> {
             }
             return;
         }
-        let step = changed.items.iter_mut().find_map(|item| match item {
-            Item::Step(step) if step.name.value == first.value => Some(step),
-            _ => None,
+        // The steps of a use have names of several words.
+        let found = (1..assignment.path.len()).rev().find_map(|words| {
+            let (name, rest) = assignment.path.split_at(words);
+            let name = refine::join(name);
+            let step = changed
+                .items
+                .iter()
+                .position(|item| matches!(item, Item::Step(step) if step.name.value == name));
+            Some((step?, rest))
         });
-        match step {
-            Some(step) => self.in_step(step, rest, &assignment.value),
-            None => self.no_step(first),
+        match found.map(|(at, rest)| (changed.items.get_mut(at), rest)) {
+            Some((Some(Item::Step(step)), rest)) => self.in_step(step, rest, &assignment.value),
+            _ => self.no_step(first),
         }
     }
 

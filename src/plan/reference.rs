@@ -4,10 +4,11 @@
 use super::bind::{At, Binder, PortUse};
 use super::names::{Name, may_fit};
 use super::refine;
+use super::reuse;
 use crate::base::{Code, Diag, Span, Spanned, suggest};
 use crate::schema::{Bound, PortRef, PortType, Type};
 use crate::step::Kind;
-use crate::syntax::ast::{Entry, Expr};
+use crate::syntax::ast::{Entry, Expr, ExprKind};
 
 impl<'a> Binder<'a> {
     pub(super) fn use_port(&mut self, port: PortRef, wanted: PortType, span: Span, at: &At) {
@@ -60,11 +61,38 @@ impl<'a> Binder<'a> {
         expr: &Expr,
         at: &At,
     ) -> Option<PortRef> {
+        if let Some(words) = self.names.of_use(words).filter(|_| !self.literal) {
+            return self.outside(|binder| binder.reference(&words, wanted, expr, at));
+        }
         let (first, rest) = words.split_first()?;
         let names = self.names;
-        let kind = match names.get(&first.value).filter(|_| !self.literal) {
-            Some(Name::Step { kind, .. }) => (*kind)?,
-            Some(Name::Unread(_)) => return None,
+        let (step, kind) = match names.get(&first.value).filter(|_| !self.literal) {
+            Some(Name::Step { step, kind }) => (step, (*kind)?),
+            Some(Name::Unread(_) | Name::Open(_)) => return None,
+            Some(Name::Given(given)) => return self.part_of(given, rest, wanted, expr, at),
+            Some(Name::Use { prefix, span }) => {
+                let begin = format!("{prefix}.");
+                let steps = self.program.steps().map(|(step, _)| step.name.value.as_str());
+                let steps = steps.filter(|name| name.starts_with(&begin));
+                let message = format!("`{}` is a use of a fragment, and no step", first.value);
+                self.diags.push(
+                    Diag::new(Code::E0303, first.span, message)
+                        .here("a use")
+                        .also(*span, "used here")
+                        .help(format!("its steps are {}", suggest::list(steps))),
+                );
+                return None;
+            }
+            Some(reuse @ Name::Reuse { span, .. }) => {
+                let message = format!("{} `{}` makes nothing", reuse.what(), first.value);
+                self.diags.push(
+                    Diag::new(Code::E0303, first.span, message)
+                        .here("nothing to refer to")
+                        .also(*span, "declared here")
+                        .help("`use` makes steps of a fragment"),
+                );
+                return None;
+            }
             Some(Name::Param(declared)) => {
                 let message = format!(
                     "{} takes {}; `{}` is a parameter",
@@ -96,11 +124,44 @@ impl<'a> Binder<'a> {
                 return None;
             }
         };
-        match resolve(&first.value, kind, rest, wanted) {
+        match resolve(&step.name.value, kind, rest, wanted) {
             Ok(port) => Some(port),
             Err(problem) => {
                 let diag = refine::wrong_reference(self, words, kind, wanted, problem, at);
                 self.diags.push(diag);
+                None
+            }
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// What was handed to a fragment, or a part of it.
+    fn part_of(
+        &mut self,
+        given: &Expr,
+        rest: &[Spanned<String>],
+        wanted: PortType,
+        expr: &Expr,
+        at: &At,
+    ) -> Option<PortRef> {
+        match reuse::part(given, rest).map(|part| part.kind) {
+            Some(ExprKind::Path(words)) => {
+                self.outside(|binder| binder.reference(&words, wanted, expr, at))
+            }
+            found => {
+                let message = match (&found, rest.first()) {
+                    (None, Some(word)) => {
+                        format!("what is handed over here has no `{}`", word.value)
+                    }
+                    _ => "what is handed over here is no reference to a step".to_string(),
+                };
+                let place = rest.first().map_or(expr.span, |word| word.span);
+                self.diags.push(
+                    Diag::new(Code::E0303, place, message)
+                        .here("needed here")
+                        .also(given.span, "handed over here"),
+                );
                 None
             }
         }

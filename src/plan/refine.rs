@@ -141,6 +141,7 @@ pub fn wrong_form(binder: &Binder, expr: &Expr, ty: &Type, at: &At) -> Diag {
 /// Whether a value is right for a type in every respect.
 fn admits(binder: &Binder, value: &Expr, ty: &Type) -> bool {
     let mut trial = Binder::new(binder.sources, binder.names, binder.step);
+    trial.program = binder.program;
     trial.bind(value, ty, &At::named("")).is_some()
 }
 

@@ -178,6 +178,22 @@ fn run(items: &str) -> Run {
     run_with(&format!("ftp 1\n{items}\n"), &[], &[])
 }
 
+/// A program beside files that it may import.
+fn importing(items: &str, files: &[(&str, &str)]) -> Run {
+    let text = format!("ftp 1\n{items}\n");
+    let mut sources = vec![Source::new("in/a.ftp", text.as_str())];
+    let (mut ast, mut diags) = syntax::parse(SourceId(0), &text);
+    let mut read = |path: &Path| {
+        let found = files.iter().find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| format!("ftp 1\n{text}\n")).ok_or("there is no such file".to_string())
+    };
+    super::imports(&mut ast, &mut sources, &mut read, &mut diags);
+    let mut checked = check(&sources, &ast, &Bindings::default(), &KINDS, &Nothing);
+    diags.append(&mut checked.diags);
+    checked.diags = diags;
+    Run { sources, checked }
+}
+
 impl Run {
     /// Codes and the text under their marks.
     fn found(&self) -> Vec<(&'static str, &str)> {
@@ -453,4 +469,136 @@ fn edits_remove_what_they_were_proposed_for() {
     let time = run(&format!("{MADE}\nuse-it x {{ all = made, budget = 3 hours }}"));
     assert_eq!(time.found(), [("E0207", "hours")]);
     assert!(time.checked.diags[0].help.as_ref().is_some_and(|help| help.contains("machine")));
+}
+
+const FRAGMENT: &str = "fragment pair(tables: table, rate: float = 0.2 in 0.0 .. 0.9) {\n\
+    use-it first { all = tables, rate = rate }\n\
+    use-it second { one = tables.train, way = beside(tables.test), title = \"x\" }\n\
+}";
+
+#[test]
+fn a_use_becomes_the_steps_of_its_fragment() {
+    let text = format!(
+        "ftp 1\n{MADE}\nparam fast: float = 0.3\n{FRAGMENT}\n\
+         use pair small {{ tables = made }}\nuse pair large {{ tables = made, rate = fast }}\n\
+         use pair parts {{ tables = {{ train = made.train, test = made.left }} }}\n\
+         expect small.first.accuracy > 0.5\n"
+    );
+    let found = run_with(&text, &[], &[]);
+    assert_eq!(found.found(), []);
+    let names: Vec<&str> =
+        found.checked.graph.as_ref().unwrap().nodes.iter().map(|n| n.name.as_str()).collect();
+    let expected = [
+        "made",
+        "small.first",
+        "small.second",
+        "large.first",
+        "large.second",
+        "parts.first",
+        "parts.second",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(
+        (found.arg("small.first", "rate"), found.arg("large.first", "rate")),
+        ("0.2".into(), "0.3".into())
+    );
+    assert_eq!(found.arg("small.second", "one"), "made.tables.train");
+    assert_eq!(found.arg("parts.second", "way"), "beside(other = made.left, amount = 50%)");
+    assert_eq!(found.arg("parts.first", "all"), "{ train = made.tables.train, test = made.left }");
+
+    let set = run_with(&text, &["fast=0.4", "small.rate=0.1", "large.second.batch=16"], &[]);
+    assert_eq!(set.found(), []);
+    assert_eq!(
+        (set.arg("small.first", "rate"), set.arg("large.first", "rate")),
+        ("0.1".into(), "0.4".into())
+    );
+    assert_eq!(
+        (set.arg("large.second", "batch"), set.arg("small.second", "batch")),
+        ("16".into(), "8".into())
+    );
+    let yaml = run_with(&text, &[], &["small:\n  rate: 0.15\n  second:\n    batch: 4"]);
+    assert_eq!(
+        (yaml.arg("small.first", "rate"), yaml.arg("small.second", "batch")),
+        ("0.15".into(), "4".into())
+    );
+    assert_eq!(run_with(&text, &["small.rate=0.95"], &[]).found(), [("E0205", "0.95")]);
+}
+
+#[test]
+fn fragments_use_each_other_and_what_they_make() {
+    let text = format!(
+        "{FRAGMENT}\nfragment twice(all: table) {{\n  use pair inner {{ tables = all, rate = 0.5 }}\n\
+         make more {{ source = {{ train = nowhere, test = nowhere }} }}\n  use pair again {{ tables = more }}\n}}\n\
+         {MADE}\nuse twice outer {{ all = made }}\nuse-it last {{ one = outer.more.left }}"
+    );
+    let found = run(&text);
+    assert_eq!(found.found(), []);
+    assert_eq!(found.arg("outer.inner.second", "one"), "made.tables.train");
+    assert_eq!(found.arg("outer.again.second", "one"), "outer.more.tables.train");
+    assert_eq!(found.arg("outer.inner.first", "rate"), "0.5");
+    assert_eq!(found.arg("last", "one"), "outer.more.left");
+}
+
+#[test]
+fn mistakes_with_fragments_are_found_where_they_are() {
+    let with = |more: &str| run(&format!("{MADE}\n{FRAGMENT}\n{more}"));
+    for (more, code, place) in [
+        ("use pear a { tables = made }", "E0308", "pear"),
+        ("use b.pair a { tables = made }", "E0308", "b.pair"),
+        ("use pair a {}", "E0308", "a"),
+        ("use pair a { tables = made, rat = 0.3 }", "E0308", "rat"),
+        ("use pair a { tables = made, rate = 0.3, rate = 0.3 }", "E0308", "rate"),
+        ("use pair a { tables = made, rate = 2.0 }", "E0205", "2.0"),
+        ("use pair a { tables = made, rate = 6% }", "E0207", "6%"),
+        ("use pair a { tables = maid }", "E0301", "maid"),
+        ("use pair a { tables = made }\nuse pair a { tables = made }", "E0106", "a"),
+        ("use pair a { tables = made }\nuse-it b { one = a }", "E0303", "a"),
+        ("use pair a { tables = made }\nuse-it b { one = a.third }", "E0301", "a.third"),
+        ("use-it b { one = pair }", "E0303", "pair"),
+        ("fragment f() {\n  use f g {}\n}\nuse f a {}", "E0308", "f"),
+        ("fragment f(x: float, x: int) { use-it a { rate = x } }", "E0106", "x"),
+        ("fragment f(x: flaot) { use-it a { rate = x } }\nuse f a { x = 0.1 }", "E0104", "flaot"),
+        // A fragment sees its parameters alone, and is looked at even if nothing uses it.
+        ("fragment f(x: float) { use-it a { one = made.train, rate = x } }", "E0301", "made"),
+        ("fragment f(x: table) { use-it a { one = x.train, rate = 2.0 } }", "E0205", "2.0"),
+    ] {
+        let found = with(more);
+        let errors: Vec<_> =
+            found.found().into_iter().filter(|(code, _)| code.starts_with('E')).collect();
+        assert!(errors.contains(&(code, place)), "{more}: {:?}", found.checked.diags);
+        assert!(errors.len() == 1 || more.contains("E0301"), "{more}: {errors:?}");
+    }
+    // A mistake inside tells which use it is about.
+    let wrong = with("use pair a { tables = { train = made.train } }");
+    let diag = wrong.checked.diags.iter().find(|diag| diag.code == Code::E0303).expect("an error");
+    let marked: Vec<&str> = diag.labels.iter().map(|label| label.text.as_str()).collect();
+    assert!(marked.contains(&"handed over here") && marked.contains(&"used here"), "{marked:?}");
+}
+
+#[test]
+fn imports_are_found_beside_their_file() {
+    let files = [
+        (
+            "in/shared.ftp",
+            "import \"sub/deep.ftp\" as deep\nfragment both(t: table) {\n  use deep.pair one { tables = t }\n}\nseed 3",
+        ),
+        ("in/sub/deep.ftp", FRAGMENT),
+        ("in/circle.ftp", "import \"a.ftp\" as back"),
+        ("in/broken.ftp", "fragment f( {\n}"),
+    ];
+    let found = importing(
+        &format!("import \"shared.ftp\" as shared\n{MADE}\nuse shared.both a {{ t = made }}"),
+        &files,
+    );
+    assert_eq!(found.found(), []);
+    assert_eq!(found.arg("a.one.second", "one"), "made.tables.train");
+    for (items, code, place) in [
+        ("import \"none.ftp\" as none", "E0309", "\"none.ftp\""),
+        ("import \"circle.ftp\" as circle", "E0309", "\"a.ftp\""),
+        ("import \"broken.ftp\" as broken\nuse broken.f a {}", "E0002", "("),
+        ("import \"shared.ftp\" as shared\nuse shared.pair a { t = 1 }", "E0308", "shared.pair"),
+    ] {
+        let found = importing(items, &files);
+        assert!(found.found().contains(&(code, place)), "{items}: {:?}", found.found());
+    }
 }

@@ -3,6 +3,8 @@
 //! unit fits, which arguments a kind has, all that is the checker's. How text becomes this tree is
 //! in `parse`.
 
+use std::sync::Arc;
+
 use crate::base::{Fix, SourceId, Span, Spanned};
 
 /// One program.
@@ -29,7 +31,38 @@ pub enum Item {
     Secret(Secret),
     Seed(Seed),
     Expect(Expect),
+    Import(Import),
+    Fragment(Fragment),
+    /// `use finetune small { model = encoder }`: a step whose kind is the name of a fragment, behind
+    /// the name of an import if it is of one (`shared.finetune`).
+    Use(Step),
     Step(Step),
+}
+
+/// `import "shared.ftp" as shared`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Import {
+    pub docs: Vec<String>,
+    /// Relative to the importing file.
+    pub path: Spanned<String>,
+    pub name: Spanned<String>,
+    pub span: Span,
+    /// What the file holds, once it was read.
+    pub module: Option<Arc<Ast>>,
+}
+
+/// `fragment finetune(model: model, rate: float = 5e-5) { … }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragment {
+    pub docs: Vec<String>,
+    pub name: Spanned<String>,
+    /// Without `##` lines.
+    pub params: Vec<Param>,
+    /// Steps and uses of other fragments, in the order of the text.
+    pub items: Vec<Item>,
+    pub span: Span,
+    /// Part of it could not be read, which was reported.
+    pub damaged: bool,
 }
 
 /// `param learning_rate: float = 5e-5 in 1e-7 .. 1e-2`
@@ -284,6 +317,20 @@ impl Ast {
     pub fn expectations(&self) -> impl Iterator<Item = &Expect> {
         self.items.iter().filter_map(|item| match item {
             Item::Expect(expect) => Some(expect),
+            _ => None,
+        })
+    }
+
+    pub fn fragments(&self) -> impl Iterator<Item = &Fragment> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Fragment(fragment) => Some(fragment),
+            _ => None,
+        })
+    }
+
+    pub fn imports(&self) -> impl Iterator<Item = &Import> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Import(import) => Some(import),
             _ => None,
         })
     }

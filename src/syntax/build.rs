@@ -153,6 +153,40 @@ impl Builder<'_> {
         Some(param)
     }
 
+    pub fn import(&mut self, pair: Pair<Rule>) -> Option<Import> {
+        let whole = range(&pair);
+        let (docs, span) = (self.docs(whole.start), self.span(&whole));
+        let (mut path, mut name) = (None, None);
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::plain | Rule::raw | Rule::triple => {
+                    let place = self.span(&range(&part));
+                    path = Some(Spanned::new(self.string(&part), place));
+                }
+                Rule::word => name = Some(self.name(&part, "an import")),
+                _ => {}
+            }
+        }
+        Some(Import { docs, path: path?, name: name?, span, module: None })
+    }
+
+    /// The name of a fragment and what it takes; whether some of it could not be read.
+    pub fn signature(&mut self, pair: Pair<Rule>) -> Option<(Spanned<String>, Vec<Param>, bool)> {
+        let (mut name, mut params, mut damaged) = (None, Vec::new(), false);
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::word => name = Some(self.name(&part, "a fragment")),
+                Rule::parameter => match self.param(part) {
+                    Some(param) => params.push(param),
+                    None => damaged = true,
+                },
+                _ => {}
+            }
+        }
+        damaged |= params.iter().any(|param: &Param| param.damaged);
+        Some((name?, params, damaged))
+    }
+
     pub fn secret(&mut self, pair: Pair<Rule>) -> Option<Secret> {
         let whole = range(&pair);
         let docs = self.docs(whole.start);

@@ -17,45 +17,61 @@ impl Ast {
             edition.span = Span::default();
         }
         ast.unread.iter_mut().for_each(name);
-        for item in &mut ast.items {
-            match item {
-                Item::Param(param) => {
-                    param.span = Span::default();
-                    name(&mut param.name);
-                    param.type_name.iter_mut().for_each(name);
-                    param.default.iter_mut().for_each(value);
-                    param.within.iter_mut().for_each(value);
-                }
-                Item::Secret(secret) => {
-                    secret.span = Span::default();
-                    name(&mut secret.name);
-                    name(&mut secret.variable);
-                }
-                Item::Seed(seed) => {
-                    seed.span = Span::default();
-                    value(&mut seed.value);
-                }
-                Item::Expect(expect) => {
-                    expect.span = Span::default();
-                    expect.comparison.span = Span::default();
-                    expect.number.iter_mut().for_each(name);
-                    value(&mut expect.limit);
-                }
-                Item::Step(step) => {
-                    step.span = Span::default();
-                    step.body = Span::default();
-                    step.insertion = Insertion::default();
-                    name(&mut step.kind);
-                    name(&mut step.name);
-                    for arg in &mut step.args {
-                        name(&mut arg.name);
-                        value(&mut arg.value);
-                    }
-                }
-            }
-        }
+        ast.items.iter_mut().for_each(item);
         ast
     }
+}
+
+/// Fragments hold no fragments, so that this ends.
+fn item(item: &mut Item) {
+    match item {
+        Item::Param(one) => param(one),
+        Item::Secret(secret) => {
+            secret.span = Span::default();
+            name(&mut secret.name);
+            name(&mut secret.variable);
+        }
+        Item::Seed(seed) => {
+            seed.span = Span::default();
+            value(&mut seed.value);
+        }
+        Item::Expect(expect) => {
+            expect.span = Span::default();
+            expect.comparison.span = Span::default();
+            expect.number.iter_mut().for_each(name);
+            value(&mut expect.limit);
+        }
+        Item::Import(import) => {
+            import.span = Span::default();
+            name(&mut import.path);
+            name(&mut import.name);
+        }
+        Item::Fragment(fragment) => {
+            fragment.span = Span::default();
+            name(&mut fragment.name);
+            fragment.params.iter_mut().for_each(param);
+            fragment.items.iter_mut().for_each(self::item);
+        }
+        Item::Step(step) | Item::Use(step) => {
+            step.span = Span::default();
+            step.body = Span::default();
+            step.insertion = Insertion::default();
+            name(&mut step.kind);
+            name(&mut step.name);
+            for arg in &mut step.args {
+                name(&mut arg.name);
+                value(&mut arg.value);
+            }
+        }
+    }
+}
+
+fn param(param: &mut Param) {
+    param.span = Span::default();
+    name(&mut param.name);
+    param.type_name.iter_mut().for_each(name);
+    param.default.iter_mut().for_each(value);
+    param.within.iter_mut().for_each(value);
 }
 
 fn name(name: &mut Spanned<String>) {

@@ -10,6 +10,7 @@ mod format;
 mod lex;
 mod meaning;
 mod parse;
+mod reuse;
 mod split;
 mod steps;
 mod text;

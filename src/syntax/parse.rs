@@ -34,16 +34,7 @@ pub fn parse(source: SourceId, text: &str) -> (Ast, Vec<Diag>) {
         muted: Vec::new(),
     };
     reader.edition(&tokens, &pieces);
-    for (index, piece) in pieces.iter().enumerate() {
-        let previous = index.checked_sub(1).and_then(|before| pieces.get(before));
-        reader.piece(&Place {
-            tokens: &tokens[piece.tokens.clone()],
-            shape: piece.shape,
-            is_first: index == 0,
-            before: previous.map(|piece| (piece.shape, &tokens[piece.tokens.clone()])),
-            next: tokens.get(piece.tokens.end),
-        });
-    }
+    places(&tokens, &pieces, None).iter().for_each(|place| reader.piece(place));
     let mut diags = reader.diags;
     diags.sort_by_key(|diag| (diag.span().start, diag.span().end));
     (reader.ast, diags)
@@ -136,10 +127,30 @@ fn collect_docs(text: &str, tokens: &[Token]) -> (Docs, Vec<String>) {
 pub(super) struct Place<'a> {
     pub tokens: &'a [Token],
     pub shape: Shape,
-    is_first: bool,
-    before: Option<(Shape, &'a [Token])>,
+    pub is_first: bool,
+    pub before: Option<(Shape, &'a [Token])>,
     /// The first token behind it.
     pub next: Option<&'a Token>,
+}
+
+/// The pieces of `tokens` as places; `behind`: the token that follows them all.
+pub(super) fn places<'a>(
+    tokens: &'a [Token],
+    pieces: &[Piece],
+    behind: Option<&'a Token>,
+) -> Vec<Place<'a>> {
+    let of = |piece: &Piece| tokens.get(piece.tokens.clone()).unwrap_or_default();
+    let place = |(index, piece): (usize, &Piece)| {
+        let previous = index.checked_sub(1).and_then(|before| pieces.get(before));
+        Place {
+            tokens: of(piece),
+            shape: piece.shape,
+            is_first: index == 0,
+            before: previous.map(|piece| (piece.shape, of(piece))),
+            next: tokens.get(piece.tokens.end).or(behind),
+        }
+    };
+    pieces.iter().enumerate().map(place).collect()
 }
 
 pub(super) struct Reader<'a> {
@@ -155,7 +166,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn piece(&mut self, place: &Place) {
+    pub fn piece(&mut self, place: &Place) {
         let starts_line = place.tokens.first().is_none_or(|token| token.line_start);
         let misplaced = !starts_line && !place.is_first;
         match place.shape {
@@ -173,6 +184,8 @@ impl Reader<'_> {
                 }
                 match place.shape {
                     Shape::Later => self.later(place),
+                    Shape::Fragment => self.fragment(place),
+                    Shape::Use => self.use_fragment(place),
                     Shape::Step | Shape::StepWithoutBlock => self.step(place),
                     _ => self.values(place),
                 }
@@ -284,14 +297,7 @@ impl Reader<'_> {
     fn later(&mut self, place: &Place) {
         let Some(word) = place.tokens.first() else { return };
         let text = word.text(self.text);
-        let named = match text {
-            "import" => {
-                place.tokens.iter().position(|token| token.text(self.text) == "as").map(|at| at + 1)
-            }
-            "use" => Some(2),
-            _ => Some(1),
-        };
-        self.unread(named.and_then(|at| place.tokens.get(at)));
+        self.unread(place.tokens.get(1));
         let finding = Finding::new(
             Code::E0102,
             word.range(),
@@ -331,6 +337,7 @@ impl Reader<'_> {
                 Rule::only_secret,
                 Rule::only_seed,
                 Rule::only_expect,
+                Rule::only_import,
                 Rule::only_step,
             ]
             .into_iter()
@@ -338,12 +345,13 @@ impl Reader<'_> {
         };
         let line = self.text.get(first.start..).unwrap_or("").lines().next().unwrap_or("");
         let line = shown(line.split(" #").next().unwrap_or("").trim_end());
-        let known = ["param", "secret", "seed", "expect", "ftp"].into_iter().chain(LATER);
+        let known = ["param", "secret", "seed", "expect", "import", "fragment", "use", "ftp"];
+        let known = known.into_iter().chain(LATER);
         let near = suggest::nearest(word, known).filter(|near| *near != word);
         let mut finding =
             Finding::new(Code::E0101, first.range(), format!("`{line}` begins no item"))
                 .here("not the beginning of an item")
-                .help("items are `param`, `secret`, `seed`, `expect` and steps `kind name { … }`");
+                .help("items are `param`, `secret`, `seed`, `expect`, `import`, `fragment`, `use` and steps `kind name { … }`");
         if next == "=" {
             finding.message = format!("`{word} = …` stands outside of every step");
             finding.here = "an argument belongs between the braces of a step".to_string();
@@ -471,12 +479,13 @@ impl Reader<'_> {
         false
     }
 
-    /// `param`, `secret`, `seed`, `expect`.
+    /// `param`, `secret`, `seed`, `expect`, `import`.
     fn values(&mut self, place: &Place) {
         let (rule, name) = match place.shape {
             Shape::Param => (Rule::only_param, place.tokens.get(1)),
             Shape::Secret => (Rule::only_secret, place.tokens.get(1)),
             Shape::Expect => (Rule::only_expect, None),
+            Shape::Import => (Rule::only_import, place.tokens.get(3)),
             _ => (Rule::only_seed, None),
         };
         let mut draft = self.slice(place.tokens);
@@ -494,6 +503,7 @@ impl Reader<'_> {
             Shape::Param => builder.param(pair).map(Item::Param),
             Shape::Secret => builder.secret(pair).map(Item::Secret),
             Shape::Expect => builder.expect(pair).map(Item::Expect),
+            Shape::Import => builder.import(pair).map(Item::Import),
             _ => builder.seed(pair).map(Item::Seed),
         };
         match item {

@@ -6,7 +6,16 @@ use std::ops::Range;
 use super::lex::{Token, TokenKind};
 
 /// Words of the language that a later edition gives a meaning.
-pub const LATER: [&str; 5] = ["import", "fragment", "use", "sweep", "compare"];
+pub const LATER: [&str; 2] = ["sweep", "compare"];
+
+/// What begins an item that is about other steps.
+const ABOUT_STEPS: [(&str, Shape); 5] = [
+    ("import", Shape::Import),
+    ("fragment", Shape::Fragment),
+    ("use", Shape::Use),
+    ("sweep", Shape::Later),
+    ("compare", Shape::Later),
+];
 
 /// Words that name neither steps nor parameters nor step kinds.
 pub const RESERVED: [&str; 17] = [
@@ -21,6 +30,10 @@ pub enum Shape {
     Secret,
     Seed,
     Expect,
+    Import,
+    /// Holds steps, which look like items of their own.
+    Fragment,
+    Use,
     /// Ends with its closing brace, or before the next item.
     Step,
     /// `kind name` with no `{` on its line.
@@ -55,11 +68,12 @@ pub fn split(text: &str, tokens: &[Token]) -> Vec<Piece> {
     pieces
 }
 
-/// The index behind the words `load-model` that begin at `at`: a name with hyphens and no blanks.
+/// The index behind the words `load-model` or `shared.finetune` that begin at `at`: a name with hyphens
+/// or dots and no blanks.
 pub fn hyphenated(tokens: &[Token], text: &str, at: usize) -> usize {
     let mut end = at + 1;
     while let [before, hyphen, after, ..] = tokens.get(end - 1..).unwrap_or(&[])
-        && hyphen.text(text) == "-"
+        && matches!(hyphen.text(text), "-" | ".")
         && hyphen.start == before.end
         && hyphen.end == after.start
         && matches!(after.kind, TokenKind::Word | TokenKind::Number)
@@ -109,7 +123,10 @@ impl Splitter<'_> {
             "seed" | "ftp" => self.is(at + 1, TokenKind::Number),
             "import" => self.tokens.get(at + 1).is_some_and(Token::is_string),
             "fragment" => self.is_name(at + 1) && then == "(",
-            "use" => self.is_name(at + 1) && self.is_name(at + 2) && self.word(at + 3) == "{",
+            "use" => {
+                let name = hyphenated(self.tokens, self.text, at + 1);
+                self.is_name(at + 1) && self.is_name(name) && self.word(name + 1) == "{"
+            }
             "expect" => self.is_name(at + 1) && [".", "<", "<=", ">", ">=", "=="].contains(&then),
             _ => false,
         };
@@ -144,15 +161,21 @@ impl Splitter<'_> {
         let next = self.word(at + 1);
         let kind = hyphenated(self.tokens, self.text, at);
         let names_step = kind > at + 1 || (self.is_name(at + 1) && self.word(at + 2) == "{");
-        if !names_step || LATER.contains(&word) {
+        let about_steps = ABOUT_STEPS.iter().find(|(begin, _)| *begin == word);
+        if !names_step || about_steps.is_some() {
             match word {
                 "ftp" => return Shape::Edition,
                 "param" => return Shape::Param,
                 "secret" => return Shape::Secret,
                 "seed" => return Shape::Seed,
                 "expect" if kind == at + 1 && next != "=" => return Shape::Expect,
-                _ if LATER.contains(&word) && kind == at + 1 && next != "=" => return Shape::Later,
                 _ => {}
+            }
+            if let Some((_, shape)) = about_steps
+                && kind == at + 1
+                && next != "="
+            {
+                return *shape;
             }
         }
         if (self.is_name(at + 1) && self.word(at + 2) == ":")
@@ -194,10 +217,13 @@ impl Splitter<'_> {
     fn end(&self, at: usize, shape: Shape) -> usize {
         match shape {
             Shape::Edition => self.end_of_line(at),
-            Shape::Param | Shape::Secret | Shape::Seed | Shape::Expect | Shape::LikeParam => {
-                self.end_of_values(at)
-            }
-            Shape::Step => {
+            Shape::Param
+            | Shape::Secret
+            | Shape::Seed
+            | Shape::Expect
+            | Shape::Import
+            | Shape::LikeParam => self.end_of_values(at),
+            Shape::Step | Shape::Use => {
                 // What looks like an item but stands deeper is more likely a nested block that
                 // lacks its `=`; unless this block is never closed.
                 let indent = self.indent(at);
@@ -205,6 +231,20 @@ impl Splitter<'_> {
                 match self.end_of_block(at, next) {
                     (end, true) => self.end_behind_stray(at, end),
                     _ => self.end_of_block(at, |index| self.is_certain(index)).0,
+                }
+            }
+            Shape::Fragment => {
+                let indent = self.indent(at);
+                let next = |index| self.is_certain(index) && self.indent(index) <= indent;
+                match self.end_of_block(at, next) {
+                    (end, true) => end,
+                    // Its block does not begin before the next item does.
+                    (before, false) if !(at..before).any(|index| self.word(index) == "{") => before,
+                    // Its steps may be written without indentation.
+                    (before, false) => match self.end_of_block(at, |_| false) {
+                        (end, true) => end,
+                        _ => before,
+                    },
                 }
             }
             Shape::Later => {
@@ -438,6 +478,11 @@ mod tests {
     fn a_fragment_keeps_the_steps_inside_it() {
         let text = "fragment f(m: model) {\n  train t { a = 1 }\n  eval e { b = 2 }\n}\nseed 3";
         assert_eq!(shapes(text).len(), 2);
+        let flat = "fragment f(m: model) {\ntrain t { a = 1 }\neval e { b = 2 }\n}\nseed 3";
+        assert_eq!(shapes(flat).len(), 2);
+        let used = "use shared.f small { a = 1 }\nimport \"a.ftp\" as b\nuse f\n";
+        let found: Vec<Shape> = shapes(used).into_iter().map(|(shape, _)| shape).collect();
+        assert_eq!(found, [Shape::Use, Shape::Import, Shape::Use]);
     }
 
     #[test]

@@ -366,7 +366,7 @@ impl Builder<'_> {
     }
 
     /// The text that a string stands for. A faulty escape is reported and stays as it is.
-    fn string(&mut self, pair: &Pair<Rule>) -> String {
+    pub(super) fn string(&mut self, pair: &Pair<Rule>) -> String {
         let text = pair.as_str();
         let start = range(pair).start;
         let between = |quote: usize, end: usize| text.get(quote..text.len() - end).unwrap_or("");

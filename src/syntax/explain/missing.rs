@@ -340,14 +340,19 @@ pub(super) fn wrong_form_of_item(view: &View) -> Option<Finding> {
         Shape::Secret => ("secret", "secret token = env(\"HF_TOKEN\")"),
         Shape::Seed => ("seed", "seed 17"),
         Shape::Expect => ("expect", "expect tokens.report.truncated < 1%"),
+        Shape::Import => ("import", "import \"shared.ftp\" as shared"),
+        Shape::Fragment => {
+            ("fragment", "fragment finetune(model: model, rate: float = 5e-5) { steps }")
+        }
         _ => return None,
     };
-    let is_named = [Shape::Seed, Shape::Expect].contains(&view.shape)
+    let is_named = [Shape::Seed, Shape::Expect, Shape::Import].contains(&view.shape)
         || view.is_kind(1, |kind| kind == TokenKind::Word);
     if view.found == 0 || !is_named {
         let missing = match view.shape {
             Shape::Seed => "number",
             Shape::Expect => "comparison",
+            Shape::Import => "path",
             _ => "name",
         };
         return Some(

@@ -22,10 +22,10 @@ pub fn format(text: &str) -> Result<String, Vec<Diag>> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).replace("\r\n", "\n");
     let all = lex(&text);
     let tokens = significant(&all);
-    let cursor = Cursor { text: &text, signs: with_trivia(&text, &all), at: 0 };
-    let (items, tail) = items(cursor, &tokens);
+    let mut cursor = Cursor { text: &text, signs: with_trivia(&text, &all), at: 0 };
+    let (items, tail) = items(&mut cursor, &tokens);
     let mut writer = Writer::default();
-    writer.items(&items);
-    writer.comments(&tail);
+    writer.items(&items, 0);
+    writer.comments(&tail, 0);
     Ok(writer.finish())
 }

@@ -98,6 +98,16 @@ pub(super) struct Part<'a> {
 pub(super) enum PartKind<'a> {
     Token { kind: TokenKind, text: &'a str },
     Group(Group<'a>),
+    Block(Block<'a>),
+}
+
+/// What a fragment holds.
+pub(super) struct Block<'a> {
+    /// Behind the opening sign, on its line.
+    pub(super) head: Option<Comment>,
+    pub(super) items: Vec<Item<'a>>,
+    /// On lines of their own before the closing sign.
+    pub(super) tail: Vec<Comment>,
 }
 
 pub(super) struct Group<'a> {
@@ -120,15 +130,26 @@ pub(super) struct Cursor<'a> {
     pub(super) at: usize,
 }
 
-/// The items, and the comments behind the last one.
-pub(super) fn items<'a>(mut cursor: Cursor<'a>, tokens: &[Token]) -> (Vec<Item<'a>>, Vec<Comment>) {
+/// The items of `tokens`, which begin at the cursor, and the comments behind the last one.
+pub(super) fn items<'a>(
+    cursor: &mut Cursor<'a>,
+    tokens: &[Token],
+) -> (Vec<Item<'a>>, Vec<Comment>) {
+    let begin = cursor.at;
     let mut items: Vec<Item> = Vec::new();
     for piece in split(cursor.text, tokens) {
         let (comments, blank_before) =
             cursor.leading(items.last_mut().map(|item| &mut item.element));
         let mut element = Element { comments, blank_before, ..Element::default() };
-        while cursor.at < piece.tokens.end {
-            let mut part = cursor.part();
+        while cursor.at < begin + piece.tokens.end {
+            let inside = piece.shape == Shape::Fragment && cursor.text_at(cursor.at) == "{";
+            let mut part = match inside {
+                true => {
+                    let held = cursor.at + 1 - begin..piece.tokens.end - 1;
+                    cursor.block(tokens.get(held).unwrap_or_default())
+                }
+                false => cursor.part(),
+            };
             if element.parts.is_empty() {
                 part.break_before = false;
                 // Behind `seed` a value begins, as behind an operator.
@@ -184,6 +205,29 @@ impl<'a> Cursor<'a> {
             PartKind::Token { kind, text }
         };
         Part { kind, tight, break_before, comments }
+    }
+
+    /// The block of a fragment, which begins at the cursor and holds these tokens.
+    fn block(&mut self, tokens: &[Token]) -> Part<'a> {
+        let comments = self.leading(None).0;
+        self.at += 1;
+        let first = self.signs.get_mut(self.at).map(|sign| &mut sign.comments);
+        let head = first
+            .filter(|comments| comments.first().is_some_and(|comment| !comment.own_line))
+            .map(|comments| comments.remove(0));
+        let (mut items, mut tail) = items(self, tokens);
+        // No blank line directly behind the opening sign.
+        let element = items.first_mut().map(|first| &mut first.element);
+        match element {
+            Some(element) => match element.comments.first_mut() {
+                Some(comment) => comment.blank_before = false,
+                None => element.blank_before = false,
+            },
+            None => tail.iter_mut().take(1).for_each(|comment| comment.blank_before = false),
+        }
+        self.at += 1;
+        let kind = PartKind::Block(Block { head, items, tail });
+        Part { kind, tight: false, break_before: false, comments }
     }
 
     pub(super) fn text_at(&self, at: usize) -> &'a str {
@@ -293,6 +337,7 @@ impl Element<'_> {
             self.breaks(index)
                 || match &part.kind {
                     PartKind::Group(group) => group.has_lines(),
+                    PartKind::Block(_) => true,
                     PartKind::Token { text, .. } => text.contains('\n'),
                 }
         })

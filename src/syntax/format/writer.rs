@@ -3,7 +3,7 @@
 
 use super::super::lex::TokenKind;
 use super::super::split::Shape;
-use super::parts::{Comment, Element, Group, Item, Part, PartKind, is_operator_word};
+use super::parts::{Block, Comment, Element, Group, Item, Part, PartKind, is_operator_word};
 
 /// A step that stands on one line goes on several when it is longer.
 const MAX_WIDTH: usize = 100;
@@ -53,13 +53,13 @@ impl Writer {
         }
     }
 
-    pub(super) fn comments(&mut self, comments: &[Comment]) {
+    pub(super) fn comments(&mut self, comments: &[Comment], indent: usize) {
         for comment in comments {
-            self.own_line(comment, 0);
+            self.own_line(comment, indent);
         }
     }
 
-    pub(super) fn items(&mut self, items: &[Item]) {
+    pub(super) fn items(&mut self, items: &[Item], indent: usize) {
         let one_line: Vec<bool> = items.iter().map(Item::is_one_line).collect();
         let mut start = 0;
         while start < items.len() {
@@ -77,18 +77,16 @@ impl Writer {
             let run = &items[start..end];
             let widths = columns(run);
             for item in run {
-                self.item(item, one_line[start], &widths);
+                self.item(item, one_line[start], &widths, indent);
             }
             start = end;
         }
     }
 
-    fn item(&mut self, item: &Item, one_line: bool, widths: &[usize]) {
+    fn item(&mut self, item: &Item, one_line: bool, widths: &[usize], indent: usize) {
         let element = &item.element;
-        for comment in &element.comments {
-            self.own_line(comment, 0);
-        }
-        self.newline(0);
+        self.comments(&element.comments, indent);
+        self.newline(indent);
         self.blank(element.blank_before);
         match item.shape {
             Shape::Param if one_line => {
@@ -108,7 +106,7 @@ impl Writer {
                     }
                 }
             }
-            Shape::Step => {
+            Shape::Step | Shape::Use => {
                 let (head, early) = item.head();
                 self.line.text.push_str(&head[0]);
                 if one_line {
@@ -146,11 +144,27 @@ impl Writer {
             match &part.kind {
                 PartKind::Token { text, .. } => self.line.text.push_str(text),
                 PartKind::Group(group) => self.group(group, group.expanded, &[]),
+                PartKind::Block(block) => self.block(block),
             }
             if index == 0 {
                 pad(&mut self.line.text, padding);
             }
         }
+    }
+
+    fn block(&mut self, block: &Block) {
+        let outer = self.line.indent;
+        self.line.text.push('{');
+        if block.items.is_empty() && block.tail.is_empty() && block.head.is_none() {
+            self.line.text.push('}');
+            return;
+        }
+        self.trailing(block.head.as_ref());
+        self.items(&block.items, outer + 2);
+        self.comments(&block.tail, outer + 2);
+        self.newline(outer);
+        self.line.blank_before = false;
+        self.line.text.push('}');
     }
 
     /// `early`: comments that stood before the opening sign.
@@ -309,7 +323,7 @@ fn is_sign(parts: &[Part], index: usize) -> bool {
 fn columns(run: &[Item]) -> Vec<usize> {
     let cells = |item: &Item| match item.shape {
         Shape::Param => item.cells(),
-        Shape::Step => vec![item.head().0[0].clone()],
+        Shape::Step | Shape::Use => vec![item.head().0[0].clone()],
         _ => Vec::new(),
     };
     let mut widths: Vec<usize> = Vec::new();
@@ -332,7 +346,7 @@ fn columns(run: &[Item]) -> Vec<usize> {
 impl Item<'_> {
     /// It stands on one line and may stay there.
     fn is_one_line(&self) -> bool {
-        if self.shape != Shape::Step {
+        if !matches!(self.shape, Shape::Step | Shape::Use) {
             return !self.element.has_lines();
         }
         let (head, early) = self.head();
@@ -348,20 +362,21 @@ impl Item<'_> {
         head.iter().map(|word| word.chars().count()).sum::<usize>() + width <= MAX_WIDTH
     }
 
-    /// Kind and name of a step, and the comments between them and the block.
+    /// Kind and name of a step, of a use with the word before them, and the comments between them and
+    /// the block.
     fn head(&self) -> ([String; 2], Vec<Comment>) {
-        let mut words = [String::new(), String::new()];
+        let mut words: Vec<String> = Vec::new();
         let mut early = Vec::new();
-        let mut second = 0;
-        for (index, part) in self.element.parts.iter().enumerate() {
+        for part in &self.element.parts {
             early.extend(part.comments.iter().cloned());
             let PartKind::Token { text, .. } = &part.kind else { break };
-            if index > 0 && !part.tight {
-                second = 1;
+            match words.last_mut().filter(|_| part.tight) {
+                Some(word) => word.push_str(text),
+                None => words.push(text.to_string()),
             }
-            words[second].push_str(text);
         }
-        (words, early)
+        let name = words.pop().unwrap_or_default();
+        ([words.join(" "), name], early)
     }
 
     /// `param name:`, its type, `= default`, `in …`.
@@ -386,6 +401,7 @@ impl Item<'_> {
             match &part.kind {
                 PartKind::Token { text, .. } => writer.line.text.push_str(text),
                 PartKind::Group(group) => writer.group(group, false, &[]),
+                PartKind::Block(block) => writer.block(block),
             }
             cell = begins;
             cells[cell].push_str(&writer.line.text);

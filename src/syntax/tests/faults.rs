@@ -76,16 +76,31 @@ fn one_missing_sign_gives_few_messages_and_mostly_its_own_repair() {
 
 #[test]
 fn items_of_later_editions_get_one_message_each() {
-    let text = "ftp 1\nimport \"a.ftp\" as shared\n\
-                fragment f(m: model) {\n  train t { model = m }\n}\nuse f small { m = encoder }\n\
+    let text = "ftp 1\n\
                 sweep search {\n  vary = { a = 1 when b == 2 }\n}\ncompare verdict { x = 1 }\n\
                 eval e { model = small.t }\n";
     let (ast, diags) = read(text);
     let codes: Vec<Code> = diags.iter().map(|diag| diag.code).collect();
-    assert_eq!(codes, [Code::E0102; 5]);
+    assert_eq!(codes, [Code::E0102; 2]);
     let names: Vec<&str> = ast.unread.iter().map(|name| name.value.as_str()).collect();
-    assert_eq!(names, ["shared", "f", "small", "search", "verdict"]);
+    assert_eq!(names, ["search", "verdict"]);
     assert_eq!(ast.steps().count(), 1);
+}
+
+/// What a fragment holds is read like the items of a program, so that one fault does not hide the next.
+#[test]
+fn faults_in_fragments_are_found_one_by_one() {
+    let (ast, diags) = read(
+        "ftp 1\nfragment f(m: model, r: float = ?) {\n  train t { model = m, a = }\n  seed 3\n  eval e {\n    b = 1\n  use g inner { m = m }\n}\nuse f small { m = }\nseed 4\n",
+    );
+    let codes: Vec<&str> = diags.iter().map(|diag| diag.code.as_str()).collect();
+    assert_eq!(codes, ["E0001", "E0008", "E0107", "E0002", "E0008"], "{diags:#?}");
+    assert!(matches!(ast.items.last(), Some(Item::Seed(_))));
+    let (ast, diags) = read("ftp 1\nfragment f() {\n  train t { a = 1 }\n\nseed 3\n");
+    assert_eq!(diags.iter().map(|diag| diag.code.as_str()).collect::<Vec<_>>(), ["E0002"]);
+    assert!(matches!(&ast.items[..], [Item::Fragment(f), Item::Seed(_)] if f.items.len() == 1));
+    let mended = applied("ftp 1\nfragment f() {\n  train t { a = 1 }\n\nseed 3\n", &diags[0]);
+    assert!(mended.is_some_and(|text| faults(&text).is_empty()));
 }
 
 #[test]
@@ -160,6 +175,12 @@ const FAULTS: &[(Code, &str)] = &[
     (Code::E0101, "rate: float = 1.0"),
     (Code::E0101, "x = 1"),
     (Code::E0101, "17"),
+    (Code::E0101, "fragment f(m: model)"),
+    (Code::E0101, "use f"),
+    (Code::E0101, "use f small"),
+    (Code::E0104, "import \"a.ftp\" shared"),
+    (Code::E0104, "fragment f m: model { eval a {} }"),
+    (Code::E0107, "fragment f() {\n  param a: int = 3\n}"),
     (Code::E0102, "sweep s { vary = {} }"),
     (Code::E0103, "eval my-step { x = 1 }"),
     (Code::E0103, "eval \"my step\" { x = 1 }"),

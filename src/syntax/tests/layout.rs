@@ -33,6 +33,14 @@ fn comments_stay_where_they_belong() {
 }
 
 #[test]
+fn fragments_hold_their_steps_one_step_deeper() {
+    check(
+        "ftp 1\nimport   \"a.ftp\"   as b\n## two steps\nfragment f(m:model,rate : float=5e-5 in 0 .. 1){ # head\n\n## first\ntrain t {\nmodel=m\n}\n  eval tested { model = t } # why\n\n\n use g inner { m=m }\n# tail\n}\nuse b.f small { m = encoder }\neval e { model = small.t }\nfragment none() {}\n",
+        "ftp 1\nimport \"a.ftp\" as b\n## two steps\nfragment f(m: model, rate: float = 5e-5 in 0 .. 1) {  # head\n  ## first\n  train t {\n    model = m\n  }\n  eval tested { model = t }  # why\n\n  use g inner { m = m }\n  # tail\n}\nuse b.f small { m = encoder }\neval e { model = small.t }\nfragment none() {}\n",
+    );
+}
+
+#[test]
 fn lists_on_several_lines_get_one_value_a_line() {
     check(
         "ftp 1\neval e {\n  x = [a, b,\n    c(1) # why\n  ]\n  yy = f(\n    a = 1, bb = 2)\n}\n",
