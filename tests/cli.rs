@@ -568,6 +568,42 @@ fn rows_among_those_to_learn_from_are_reported_wherever_they_are_held_out() {
     assert_eq!(learned("second"), Some(48.0.into()));
 }
 
+/// Changed copies of a row are no test of what was learned from it.
+#[test]
+fn copies_that_a_split_tears_apart_are_reported() {
+    let program = PROGRAM.replace(
+        "split parts { data = messages,",
+        "prepare more { data = messages, do = [augment(word_dropout(20%))] }\nsplit parts { data = more,",
+    );
+    let run = Project::with(&program).json(&["p.ftp", "parts"], 0);
+    assert!(run["warnings"].to_string().contains("have the id of a row of `train`"), "{run}");
+}
+
+/// A class without rows to learn from, and a table without rows to measure on.
+#[test]
+fn what_cannot_be_learned_or_measured_is_told() {
+    let program = PROGRAM.replace(
+        "split parts { data = messages,",
+        "prepare some { data = parts, do = [filter(.label != \"post\")], only = [train] }\n\
+         split parts { data = messages,",
+    );
+    let run = Project::with(&program.replace("data = parts, tokenizer", "data = some, tokenizer"))
+        .json(&["p.ftp", "tuned"], 0);
+    let warnings = run["warnings"].to_string();
+    assert!(warnings.contains("no row to learn from has the label `post`"), "{warnings}");
+}
+
+/// What transformers has to know to give pairs their types.
+#[test]
+fn a_saved_tokenizer_names_what_the_model_reads() {
+    let project = Project::new();
+    project.json(&["p.ftp"], 0);
+    let text = fs::read_to_string(project.path("out/model/tokenizer_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let names = serde_json::json!(["input_ids", "token_type_ids", "attention_mask"]);
+    assert_eq!(config["model_input_names"], names);
+}
+
 /// A fold goes into a step as a whole, or table by table.
 #[test]
 fn folds_are_groups_of_tables() {

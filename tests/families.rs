@@ -220,6 +220,23 @@ fn reading_only_the_first_token_changes_nothing() {
     }
 }
 
+/// A tokenizer may tell the texts of a pair apart where the model does not.
+#[test]
+fn a_model_of_one_type_takes_all_tokens_for_it() {
+    let config = configs()[1].replace(r#""type_vocab_size": 2"#, r#""type_vocab_size": 1"#);
+    let made = assembled(&config);
+    let of = |rows: Rows| {
+        let input = rows.input(&rows.all(), 0, None).expect("an input");
+        let pass = pass(Compute::default());
+        let states = made.network.backbone().forward(&made.parameters, &input, Read::All, &pass);
+        states.and_then(|states| Ok(states.to_vec2::<f32>()?)).expect("hidden states")
+    };
+    let typed = rows(6);
+    assert!(typed.token_type_ids.iter().flatten().any(|id| *id == 1));
+    let none = typed.token_type_ids.iter().map(|row| vec![0; row.len()]).collect();
+    assert_eq!(of(typed), of(Rows { token_type_ids: none, ..rows(6) }));
+}
+
 /// What a family has in transformers but not here is refused by the name of its field.
 #[test]
 fn what_is_not_supported_is_named() {

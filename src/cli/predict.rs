@@ -20,7 +20,7 @@ use crate::data::{Table, to_bytes};
 use crate::exec::probe::DiskProbe;
 use crate::exec::run::{Loose, loose};
 use crate::exec::{Class, Files, Pace, Session, Store, class};
-use crate::model::{ModelError, checkpoint};
+use crate::model::{ModelError, adapter, checkpoint};
 use crate::plan::Graph;
 use crate::step::Value;
 use crate::task::task_of_config;
@@ -205,6 +205,14 @@ fn quoted(text: &str) -> String {
 /// The head of a saved model, as its configuration tells it.
 fn head_of(folder: &Path) -> Result<String, Refusal> {
     let failed = |error: ModelError| message(error.to_string());
+    let has = |name: &str| folder.join(name).is_file();
+    if has(adapter::CONFIG_FILE) && !has("config.json") {
+        return Err(message(format!(
+            "{} holds an adapter, which answers nothing without its model: `load-model` takes both \
+             (`adapter = folder(…)`), and `save` with `merge = true` makes them one",
+            folder.display()
+        )));
+    }
     let config = checkpoint::read_config(folder).map_err(failed)?;
     match task_of_config(&config).map_err(failed)? {
         Some(task) => Ok(task.name().to_string()),
@@ -247,7 +255,11 @@ fn answer(row: &Json) -> String {
             number.as_f64().map_or(number.to_string(), |value| format!("{value:.4}"))
         }
         Some(other) => other.to_string(),
-        None => String::new(),
+        None => {
+            let vector = row.get("vector").and_then(Json::as_array);
+            let numbers = vector.into_iter().flatten().filter_map(Json::as_f64);
+            numbers.map(|number| format!("{number:.4}")).collect::<Vec<_>>().join(" ")
+        }
     };
     let classes = matches!(row.get("predicted"), Some(Json::String(_)));
     let highest = row
@@ -271,5 +283,6 @@ mod tests {
         let several = json!({ "predicted": ["joy", "love"], "probabilities": [0.9, 0.8, 0.1] });
         assert_eq!(answer(&several), "joy, love");
         assert_eq!(answer(&json!({ "predicted": 3.25 })), "3.2500");
+        assert_eq!(answer(&json!({ "vector": [0.5, -0.25] })), "0.5000 -0.2500");
     }
 }

@@ -172,24 +172,29 @@ impl Labels {
 impl Targets {
     /// Rows from which nothing can be learned: their label is missing.
     pub fn unsupervised(&self) -> usize {
+        (0..self.rows().unwrap_or(0)).filter(|row| !self.is_supervised(*row)).count()
+    }
+
+    /// Whether the label of a row is known; of one of several units, that of any. So it is where there
+    /// are no labels at all.
+    pub fn is_supervised(&self, row: usize) -> bool {
         match self {
-            Targets::Class(classes) => classes.iter().filter(|class| **class == IGNORED).count(),
-            Targets::Value(values) => values.iter().filter(|value| value.is_nan()).count(),
-            Targets::Each { starts, classes } => {
-                let none = |units: &[usize]| match units {
-                    [start, end] => classes
-                        .get(*start..*end)
-                        .is_none_or(|classes| classes.iter().all(|class| *class == IGNORED)),
-                    _ => true,
-                };
-                starts.windows(2).filter(|units| none(units)).count()
+            Targets::Class(classes) => classes.get(row).is_some_and(|class| *class != IGNORED),
+            Targets::Value(values) => values.get(row).is_some_and(|value| !value.is_nan()),
+            Targets::Each { starts, classes } => match (starts.get(row), starts.get(row + 1)) {
+                (Some(start), Some(end)) => {
+                    let units = classes.get(*start..*end).unwrap_or_default();
+                    units.iter().any(|class| *class != IGNORED)
+                }
+                _ => false,
+            },
+            Targets::Spans(spans) => spans.get(row).is_some_and(|span| !span.contains(&IGNORED)),
+            Targets::Multi { classes, values } => {
+                let start = row * classes;
+                let row = values.get(start..start + classes);
+                row.is_some_and(|row| row.iter().all(|value| !value.is_nan()))
             }
-            Targets::Spans(spans) => spans.iter().filter(|span| span.contains(&IGNORED)).count(),
-            Targets::Multi { classes, values } => values
-                .chunks_exact((*classes).max(1))
-                .filter(|row| row.iter().any(|value| value.is_nan()))
-                .count(),
-            Targets::None => 0,
+            Targets::None => true,
         }
     }
 

@@ -118,11 +118,10 @@ impl Fingerprints {
         Self::sorted(self.0.iter().chain(other.0.iter()).copied().collect())
     }
 
-    /// How many rows are among these, token by token.
+    /// How many rows are among these, token by token; a sentence or a question in several rows counts once.
     pub fn count(&self, tokens: &Tokens) -> usize {
-        let is_here =
-            |row: &usize| self.0.binary_search(&fingerprint(tokens.input_ids(*row))).is_ok();
-        (0..tokens.rows()).filter(is_here).count()
+        let is_here = |row| self.0.binary_search(&fingerprint(tokens.input_ids(row))).is_ok();
+        tokens.examples_where(is_here)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {

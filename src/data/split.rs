@@ -80,7 +80,10 @@ impl Split {
                     table.rows()
                 ))
                 .subject(name)
-                .help("give it a larger share, or leave it out"));
+                .help(match &self.by {
+                    SplitBy::Folds(_) => "fewer folds have rows each",
+                    _ => "give it a larger share, or leave it out",
+                }));
             }
             tables.insert(name, table.take(&rows)?);
         }

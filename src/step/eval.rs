@@ -28,9 +28,11 @@ params! {
     /// Lets a model predict tokenized rows and keeps their labels beside the predictions.
     ///
     /// Without dropout. The predictions are in the order of the rows. For `embedding` they are the
-    /// cosines of pairs, and without labels the rank of each text's partner among those of all rows. For `masked_language_model` 15 %
-    /// of the tokens are masked, the same ones in every run. Rows that the model learned from, as far as
-    /// ftrun trained it, are counted as `learned` and warned of.
+    /// cosines of pairs, and without labels the rank of each text's partner among those of all rows:
+    /// equal partners count once, and other right ones of the same text are left aside. For
+    /// `masked_language_model` 15 % of the tokens are masked, the same ones in every run, whatever
+    /// `loss` of `train` says. Rows that the model learned from, as far as ftrun trained it, are counted
+    /// as `learned` and warned of.
     pub struct Eval {
         /// A model whose every tensor has values: what `train` made, or a fine-tuned checkpoint.
         model: Port<port::AModel>;
@@ -91,16 +93,20 @@ impl Step for Eval {
         let (model, tokens) = (cx.input(&self.model)?, cx.input(&self.data)?);
         let asked = Asked { scored: true, answers: self.answers.as_ref() };
         let (made, loss) = predict_tokens(&model, &tokens, asked, &self.precision, cx)?;
-        let mut report = Report::from([("rows".to_string(), tokens.rows() as f64)]);
-        let unsupervised = tokens.targets.unsupervised() as f64;
-        report.insert("unsupervised".to_string(), unsupervised);
+        let rows = tokens.examples();
+        let unsupervised = tokens.examples_where(|row| !tokens.targets.is_supervised(row));
+        if rows == 0 {
+            let message = "there are no rows to measure on".to_string();
+            cx.control.event(Event::Warning { message });
+        }
+        let mut report = Report::from([("rows".to_string(), rows as f64)]);
+        report.insert("unsupervised".to_string(), unsupervised as f64);
         let learned = model.learned.count(&tokens);
         report.insert("learned".to_string(), learned as f64);
         if learned > 0 {
-            let of = tokens.rows();
             let verb = if learned == 1 { "is" } else { "are" };
             let message = format!(
-                "{learned} of {of} rows {verb} among those that the model learned from, token by token"
+                "{learned} of {rows} rows {verb} among those that the model learned from, token by token"
             );
             cx.control.event(Event::Warning { message });
         }
@@ -193,7 +199,9 @@ pub(super) fn check_form(cx: &mut CheckCx, argument: &str, head: &str, form: For
     if !task.forms().contains(&form) {
         let message = format!("these rows are {}, which `{head}` cannot read", form.describe());
         let mut diag = cx.diag(Code::E0503, argument, message);
-        if let Some(usual) = task::usual_task(form) {
+        if form == Form::Pairs && task.forms().contains(&Form::Separate) {
+            diag = diag.help("`separate = true` of `tokenize` leaves the texts of a pair apart");
+        } else if let Some(usual) = task::usual_task(form) {
             diag = diag.help(format!("models with `head = {}` read them", usual.name()));
         }
         cx.push(diag);

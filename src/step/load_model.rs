@@ -499,6 +499,8 @@ impl Step for LoadModel {
                 .map(String::from)
                 .collect(),
             undrawn: undrawn || found.is_blank(),
+            trained: false,
+            on_trained: false,
             tokenizer: tokenizer.clone(),
             name: name.to_string(),
         };

@@ -85,6 +85,15 @@ impl Step for Save {
                 cx.push(diag);
             }
             (Some(port), None) => {
+                let alone = !self.merge && self.base.is_none();
+                if cx.shape(port).is_some_and(|model| model.on_trained && alone) {
+                    let message = "the adapter belongs to a model that was trained here, which its folder does not hold";
+                    let diag = cx
+                        .diag(Code::E0209, "model", message)
+                        .also(cx.origin(port), "made here")
+                        .help("`merge = true` saves all of it; or the model below is saved by itself, and `base = …` says where");
+                    cx.push(diag);
+                }
                 if let Some(model) = cx.shape(port).filter(|model| model.undrawn) {
                     let message =
                         format!("tensors of the model `{}` have no values yet", model.name);

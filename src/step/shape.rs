@@ -109,6 +109,10 @@ pub struct ModelShape {
     pub linear: Vec<String>,
     /// Whether tensors are still to be drawn by the first `train`.
     pub undrawn: bool,
+    /// Whether a `train` of this program changed it.
+    pub trained: bool,
+    /// Whether it is an adapter on a model that a `train` of this program changed, which is nowhere else.
+    pub on_trained: bool,
     pub tokenizer: Option<TokenizerShape>,
     /// What messages call it.
     pub name: String,

@@ -1,5 +1,6 @@
 //! `split`: one table to tables `train`, `validation`, `test`. Dividing is in `data::split`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::check::CheckCx;
@@ -8,7 +9,7 @@ use super::shape::{ColumnType, Shape, TableShape};
 use super::value::{Report, Value, port};
 use super::{Output, Step};
 use crate::base::Code;
-use crate::data::{PARTS, SplitBy, count_shared, no_column, shared};
+use crate::data::{PARTS, SplitBy, Tables, count_shared, no_column, shared};
 use crate::schema::{Column, Or, Port, PortType, Share};
 use crate::{params, variants};
 
@@ -281,6 +282,9 @@ impl Step for Split {
         for shared in &found {
             cx.control.event(Event::Warning { message: shared.to_string() });
         }
+        for message in copies_apart(&parts) {
+            cx.control.event(Event::Warning { message });
+        }
         // Of folds the smallest.
         let rows = |part: &str| {
             let of_part = parts.iter().filter(|(name, _)| name.rsplit('.').next() == Some(part));
@@ -294,4 +298,27 @@ impl Step for Split {
             ("report", Value::Report(Arc::new(report))),
         ])
     }
+}
+
+/// What is said of held-out rows that have the id of a row to learn from: they are changed copies.
+fn copies_apart(parts: &Tables) -> Vec<String> {
+    let mut said = Vec::new();
+    for (name, train) in parts {
+        let Some(fold) = name.strip_suffix("train") else { continue };
+        let known: HashSet<String> = train.ids().into_iter().collect();
+        for (other, table) in parts {
+            if other == name || !other.starts_with(fold) {
+                continue;
+            }
+            let copies = table.ids().iter().filter(|id| known.contains(*id)).count();
+            if copies > 0 {
+                let of = table.rows();
+                said.push(format!(
+                    "{copies} of {of} rows of `{other}` have the id of a row of `{name}`, such as changed \
+                     copies of it: `augment` belongs behind `split`, with `only = [train]`"
+                ));
+            }
+        }
+    }
+    said
 }

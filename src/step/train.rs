@@ -9,6 +9,7 @@ mod memory;
 mod method;
 mod outcome;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::check::CheckCx;
@@ -19,8 +20,8 @@ use super::run::{Event, Inputs, Quick, RunCx, StepError, Stop};
 use super::shape::{LabelShape, Shape};
 use super::value::{Value, port};
 use super::{Output, Step};
-use crate::base::Code;
-use crate::data::Tokens;
+use crate::base::{Code, suggest};
+use crate::data::{Targets, Tokens};
 use crate::model::{Model, ModelError};
 use crate::schema::{Map, Or, Pick, Port, PortType, Quantity, Share, Unit};
 use crate::task::assemble::{self, Assembled};
@@ -293,6 +294,9 @@ impl Step for Train {
         }
         self.check_freeze(cx, &model);
         self.check_method(cx, &model);
+        let adapts = self.method.build().and_then(|method| method.adapter()).is_some();
+        model.on_trained = adapts && model.trained;
+        model.trained = true;
         model.undrawn = false;
         let mut made = vec![("model", Shape::Model(model.clone())), ("last", Shape::Model(model))];
         if self.validate.is_some() {
@@ -343,6 +347,14 @@ impl Step for Train {
             pairs: self.loss.as_ref().and_then(LossRule::pairs),
         };
         let unsupervised = targets.unsupervised();
+        if let Some(message) = unseen(&names, &targets) {
+            cx.control.event(Event::Warning { message });
+        }
+        if let Some(tokens) = validation.as_ref().filter(|tokens| tokens.rows() == 0) {
+            let of = tokens.report.rows;
+            let message = format!("there are no rows to validate on (of {of} none is left)");
+            cx.control.event(Event::Warning { message });
+        }
         let examples = self.examples(network, &model, &tokens, targets)?;
         let validated = match &validation {
             None => None,
@@ -452,4 +464,15 @@ fn fits_tokenizer(model: &Model, tokens: &Tokens, argument: &str) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// What is said of classes that no row to learn from has.
+fn unseen(names: &[String], targets: &Targets) -> Option<String> {
+    let Targets::Class(classes) = targets else { return None };
+    let seen: BTreeSet<i64> = classes.iter().copied().collect();
+    let unseen = (0i64..).zip(names).filter(|(class, _)| !seen.contains(class));
+    let unseen: Vec<&str> = unseen.map(|(_, name)| name.as_str()).collect();
+    let shown = suggest::list(unseen.iter().copied());
+    (!unseen.is_empty() && !classes.is_empty())
+        .then(|| format!("no row to learn from has the label {shown}, which so cannot be learned"))
 }

@@ -11,6 +11,7 @@ mod separate;
 mod texts;
 mod words;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -195,6 +196,30 @@ impl Tokens {
             Some(sequences) => sequences.len().saturating_sub(1),
             None => self.offsets.len().saturating_sub(1),
         }
+    }
+
+    /// How many examples the rows are of: a sentence or a question in several rows is one.
+    pub fn examples(&self) -> usize {
+        match &self.parts {
+            Parts::Rows | Parts::Texts(_) => self.rows(),
+            Parts::Words(words) => words.sentence_ids.len(),
+            Parts::Contexts(contexts) => contexts.question_ids.len(),
+        }
+    }
+
+    /// Of how many examples this holds for every row.
+    pub fn examples_where(&self, holds: impl Fn(usize) -> bool) -> usize {
+        let examples = match &self.parts {
+            Parts::Rows | Parts::Texts(_) => {
+                return (0..self.rows()).filter(|row| holds(*row)).count();
+            }
+            Parts::Words(words) => &words.sentences,
+            Parts::Contexts(contexts) => &contexts.questions,
+        };
+        let rows = examples.iter().enumerate();
+        let others: BTreeSet<usize> =
+            rows.filter(|(row, _)| !holds(*row)).map(|(_, example)| *example).collect();
+        self.examples().saturating_sub(others.len())
     }
 
     /// The tokens of a row; none for a row that is not there.

@@ -183,10 +183,11 @@ impl AdapterFiles {
             let Some(tensor) = whole.get(name).or(known.get(name).copied()) else { continue };
             if tensor.dims() != declaration.shape {
                 return Err(ModelError::new(format!(
-                    "tensor `{name}` has the shape {:?} where the model has {:?}",
+                    "tensor `{name}` of the adapter has the shape {:?} where the model has {:?}",
                     tensor.dims(),
                     declaration.shape
-                )));
+                ))
+                .help("the adapter belongs to another model; its config may name it"));
             }
             model.tensors.push((declaration.name.clone(), tensor.clone()));
         }
@@ -330,6 +331,12 @@ pub fn save(
     if let Form::Scaling { inputs } = &mut config.form {
         *inputs = inputs.iter().map(bare).collect();
     }
+    // What is saved as a part of another module is not named beside it: peft would look for it twice.
+    let all = config.saved.clone();
+    let is_part = |name: &String, of: &String| {
+        name.strip_prefix(of.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    };
+    config.saved.retain(|name| !all.iter().any(|other| is_part(name, other)));
     let fields = config_fields(&config, model.head.as_ref().map(|head| head.kind), base);
     let mut text = serde_json::to_string_pretty(&fields).unwrap_or_default();
     text.push('\n');

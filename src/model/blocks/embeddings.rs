@@ -126,8 +126,9 @@ impl Embeddings {
         if self.token_types > 0 {
             types = own("token_type_embeddings")?;
             type_ids = match &text.token_type_ids {
-                Some(ids) => ids.clone(),
-                None => vec![0; text.input_ids.len()].into(),
+                Some(ids) if self.token_types > 1 => ids.clone(),
+                // A model of one type does not tell texts apart.
+                _ => vec![0; text.input_ids.len()].into(),
             };
             lookups.push(Lookup::new(&types, &type_ids));
         }

@@ -1,9 +1,14 @@
 //! Writing a model as a folder in the Hugging Face layout, which transformers opens.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::{Map, Value, json};
+
 use super::{Written, sentence};
-use crate::model::{HeadKind, Model, ModelError, Result, adapter, head as head_module};
+use crate::model::{
+    Declaration, HeadKind, Model, ModelError, Result, adapter, head as head_module,
+};
 
 /// A file that was written, by its name, and its size in bytes.
 pub type SavedFile = (String, u64);
@@ -49,11 +54,53 @@ pub fn save_folder(
         }
     }
     if let Some(tokenizer) = &model.tokenizer {
+        let named = input_names(model, tokenizer.files())?;
         for (name, bytes) in tokenizer.files() {
-            save(&name, &bytes)?;
+            match &named {
+                Some(config) if name == TOKENIZER_CONFIG => save(name, config)?,
+                _ => save(name, bytes)?,
+            }
+        }
+        if let Some(config) = named.filter(|_| !tokenizer.files().contains_key(TOKENIZER_CONFIG)) {
+            save(TOKENIZER_CONFIG, &config)?;
         }
     }
     Ok(saved)
+}
+
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// Tokenizer classes of transformers that are of no family, and leave the types of tokens away unless
+/// they are told that the model reads them.
+const PLAIN_CLASSES: [&str; 2] = ["PreTrainedTokenizerFast", "TokenizersBackend"];
+
+/// The tokenizer's config with what the model reads, where neither its class nor itself tells.
+fn input_names(model: &Model, files: &BTreeMap<String, Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    let mut config: Map<String, Value> = match files.get(TOKENIZER_CONFIG) {
+        Some(bytes) => serde_json::from_slice(bytes)
+            .map_err(|error| ModelError::new(format!("{TOKENIZER_CONFIG}: {error}")))?,
+        None => Map::new(),
+    };
+    let class = config.get("tokenizer_class").and_then(Value::as_str);
+    if class.is_some_and(|class| !PLAIN_CLASSES.contains(&class))
+        || config.contains_key("model_input_names")
+    {
+        return Ok(None);
+    }
+    // A model of one type takes all tokens for it.
+    let types = |one: &Declaration| {
+        one.name.ends_with("token_type_embeddings.weight")
+            && one.shape.first().is_some_and(|types| *types > 1)
+    };
+    let mut names = vec!["input_ids", "attention_mask"];
+    if model.backbone()?.declarations().iter().any(types) {
+        names.insert(1, "token_type_ids");
+    }
+    config.insert("model_input_names".to_string(), json!(names));
+    let mut text = serde_json::to_string_pretty(&config)
+        .map_err(|error| ModelError::new(error.to_string()))?;
+    text.push('\n');
+    Ok(Some(text.into_bytes()))
 }
 
 /// The config with the class, the labels and the task; every other field as it was read.
@@ -63,8 +110,16 @@ fn config(model: &Model, problem_type: Option<&str>, written: Written) -> Result
     if let Some(head) = &model.head {
         let outputs = head.outputs.unwrap_or(head.labels.len());
         let module = head_module(backbone.as_ref(), &config, head.kind, outputs)?;
-        if !module.class().is_empty() {
-            config.set("architectures", vec![module.class()]);
+        let before = config.get("architectures").and_then(|all| all.get(0)?.as_str());
+        let class = match module.class() {
+            // Without a head of its own it is the backbone's.
+            "" => before
+                .and_then(|class| class.split_once("For"))
+                .map(|(own, _)| format!("{own}Model")),
+            class => Some(class.to_string()),
+        };
+        if let Some(class) = class {
+            config.set("architectures", vec![class]);
         }
         if head.labels_are_outputs() {
             let mut names = head.labels.clone();

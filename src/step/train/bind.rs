@@ -82,7 +82,7 @@ impl Train {
         }
         let count = Fingerprints::of(tokens).count(validation);
         if count > 0 {
-            let of = validation.rows();
+            let of = validation.examples();
             let verb = if count == 1 { "is" } else { "are" };
             let message = format!(
                 "{count} of {of} rows of `validate` {verb} among those of `data` too, token by token"
