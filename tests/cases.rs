@@ -63,8 +63,13 @@ fn probe() -> DiskProbe {
 
 impl Program {
     fn check(&self, probe: &DiskProbe) -> (Vec<Diag>, bool) {
-        let (ast, mut diags) = syntax::parse(SourceId(0), &self.sources[0].text);
-        let checked = plan::check(&self.sources, &ast, &self.bindings, step::kinds(), probe);
+        let (mut ast, mut diags) = syntax::parse(SourceId(0), &self.sources[0].text);
+        let mut sources = self.sources.clone();
+        let mut read = |path: &Path| {
+            fs::read_to_string(root().join("imports").join(path)).map_err(|_| "no such file".into())
+        };
+        plan::imports(&mut ast, &mut sources, &mut read, &mut diags);
+        let checked = plan::check(&sources, &ast, &self.bindings, step::kinds(), probe);
         diags.extend(checked.diags);
         (diags, checked.graph.is_some())
     }

@@ -52,7 +52,7 @@ pub fn check(
     let mut names = Names::of(&effective, kinds, &mut diags);
     let params = parameters(ast, &mut names, sources, &mut diags);
     let seed = seed(&effective, sources, &mut diags);
-    let within: Vec<Names> = scopes.iter().map(|scope| names.within(scope)).collect();
+    let within: Vec<Names> = scopes.iter().map(|scope| names.within(scope, idle, kinds)).collect();
     let program = Words { here: &names, program: &names, used: None };
     let words =
         |scope: Option<&usize>| match scope.and_then(|at| scopes.get(*at).zip(within.get(*at))) {

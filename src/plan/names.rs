@@ -118,8 +118,15 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// What words mean inside of a use, of whose program these are the names.
-    pub fn within(&self, scope: &'a Scope) -> Names<'a> {
+    /// What words mean inside of a use, of whose program these are the names. `idle`: steps that are not
+    /// run.
+    pub fn within(
+        &self,
+        scope: &'a Scope,
+        idle: &'a [(Step, usize)],
+        kinds: &'static [Kind],
+    ) -> Names<'a> {
+        let kind_of = |step: &Step| kinds.iter().find(|kind| kind.name == step.kind.value);
         let meaning = |local: &'a Local| {
             Some(match local {
                 Local::Given(given) => Name::Given(given),
@@ -133,9 +140,12 @@ impl<'a> Names<'a> {
                     }),
                     _ => return None,
                 },
-                Local::Step(name) => match self.get(name)? {
-                    Name::Step { step, kind } => Name::Step { step, kind: *kind },
-                    _ => return None,
+                Local::Step(name) => match self.get(name) {
+                    Some(Name::Step { step, kind }) => Name::Step { step, kind: *kind },
+                    _ => {
+                        let (step, _) = idle.iter().find(|(step, _)| step.name.value == *name)?;
+                        Name::Step { step, kind: kind_of(step) }
+                    }
                 },
             })
         };

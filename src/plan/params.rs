@@ -28,7 +28,7 @@ pub fn parameters(
         let Some(domain) = domain(param, sources, &nothing, diags) else { continue };
         declared.ty.clone_from(&domain.ty);
         // What the program says is checked even where another value takes its place.
-        let original = written.params().find(|other| other.name.span == param.name.span);
+        let original = written.params().find(|other| other.name == param.name);
         let original = original.and_then(|other| other.default.as_ref());
         let replaced = match (original, &param.default) {
             (Some(before), Some(now)) => before.span != now.span,

@@ -160,7 +160,8 @@ impl Binder<'_> {
                 self.diags.push(
                     Diag::new(Code::E0303, place, message)
                         .here("needed here")
-                        .also(given.span, "handed over here"),
+                        .also(given.span, "handed over here")
+                        .help("a step, or a map that has this name, can be handed over"),
                 );
                 None
             }

@@ -1,7 +1,7 @@
 //! Fragments: each `use` becomes the steps of its fragment, under names of their own. A fragment sees
 //! its parameters and its own steps alone, which is kept in a scope beside the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::params::param_type;
 use super::refine::join;
@@ -85,6 +85,7 @@ pub fn expand(ast: &Ast, diags: &mut Vec<Diag>) -> Expanded {
         diags,
         chain: Vec::new(),
         used: Vec::new(),
+        names: BTreeSet::new(),
     };
     let uses = ast.items.iter().filter_map(|item| match item {
         Item::Use(used) => Some((used.name.value.clone(), Local::Use(used.name.value.clone()))),
@@ -112,6 +113,8 @@ struct Expander<'d> {
     chain: Vec<Spanned<String>>,
     /// The names of the fragments that are used.
     used: Vec<Span>,
+    /// The names of uses. One that stands twice is reported as every other name.
+    names: BTreeSet<String>,
 }
 
 impl Expander<'_> {
@@ -140,6 +143,9 @@ impl Expander<'_> {
             "" => used.name.value.clone(),
             prefix => format!("{prefix}.{}", used.name.value),
         };
+        if !self.names.insert(name.clone()) {
+            return;
+        }
         let mut scope = Scope { used: Some(used.name.span), words: BTreeMap::new() };
         self.arguments(used, fragment);
         for param in &fragment.params {
@@ -176,7 +182,10 @@ impl Expander<'_> {
                     self.add(&mut scope, &step.name, local);
                 }
                 Item::Use(used) => {
-                    let local = Local::Use(whole(&used.name.value));
+                    let local = match idle {
+                        true => Local::Open(used.name.span),
+                        false => Local::Use(whole(&used.name.value)),
+                    };
                     self.add(&mut scope, &used.name, local);
                 }
                 _ => {}
@@ -265,7 +274,8 @@ impl Expander<'_> {
                 self.diags.push(
                     Diag::new(Code::E0308, arg.name.span, format!("`{name}` is given twice"))
                         .here("the second one")
-                        .also(first, "the first one"),
+                        .also(first, "the first one")
+                        .help("one of them has to go"),
                 );
             }
             if fragment.params.iter().any(|param| param.name.value == name) || fragment.damaged {
@@ -319,6 +329,7 @@ impl Expander<'_> {
                 );
                 let diag = Diag::new(Code::E0308, used.name.span, message)
                     .here(format!("lacks `{}`", param.name.value))
+                    .help(format!("`{} = …` between its braces gives it one", param.name.value))
                     .also(param.name.span, "taken here, without a default");
                 self.diags.push(diag);
             }
