@@ -149,10 +149,14 @@ impl<'a> Names<'a> {
                 },
             })
         };
+        // What could not be read may have been of the fragment.
+        let unread = self.all.iter().filter_map(|(word, name)| match name {
+            Name::Unread(span) => Some((*word, Name::Open(*span))),
+            _ => None,
+        });
         let words = scope.words.iter();
-        Names {
-            all: words.filter_map(|(word, local)| Some((word.as_str(), meaning(local)?))).collect(),
-        }
+        let words = words.filter_map(|(word, local)| Some((word.as_str(), meaning(local)?)));
+        Names { all: unread.chain(words).collect() }
     }
 
     /// `small.tuned.model` as `small.tuned` and `model`, where `small` is a use: a step of it has both
