@@ -48,9 +48,10 @@ pub fn check(
     let mut diags = Vec::new();
     let Expanded { ast, scopes, scope_of, idle } = &reuse::expand(ast, &mut diags);
     let mut effective = outside::apply(ast, sources, bindings, kinds, &mut diags);
-    reuse::link(&mut effective);
+    let mut written = ast.clone();
+    [&mut written, &mut effective].into_iter().for_each(reuse::link);
     let mut names = Names::of(&effective, kinds, &mut diags);
-    let params = parameters(ast, &mut names, sources, &mut diags);
+    let params = parameters(&written, &mut names, sources, &mut diags);
     let seed = seed(&effective, sources, &mut diags);
     let within: Vec<Names> = scopes.iter().map(|scope| names.within(scope, idle, kinds)).collect();
     let program = Words { here: &names, program: &names, used: None };
